@@ -1,0 +1,70 @@
+"""Reading and writing safetensors files, atomically and with clear errors.
+
+Knows nothing of networks or of the manifest. Pickled weights are never opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from gramviz.errors import CheckpointError
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file so that, whatever happens, either the old or the whole new content is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Save tensors with JSON-able metadata as one safetensors file (atomic)."""
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    header = {key: json.dumps(value) for key, value in metadata.items()}
+    write_atomic(path, safetensors.torch.save(plain, header))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of a safetensors file. Raises CheckpointError if it is missing or damaged."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no checkpoint file {path.name!r}") from error
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path.name!r} is not a readable safetensors file; it may be cut off"
+        ) from error
+    metadata = {}
+    for key, value in header.items():
+        try:
+            metadata[key] = json.loads(value)
+        except json.JSONDecodeError:  # written by another program, as plain text
+            metadata[key] = value
+    return tensors, metadata
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,109 @@
+"""The manifest: what checkpoints there are, where each comes from, and the way from a row to a network.
+
+Knows nothing of images or of visitors. A file is used only if its bytes are those that the manifest names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gramviz.checkpoints.files import load_tensors, sha256_of, write_atomic
+from gramviz.errors import CheckpointError
+from gramviz.vit.backbones import DenseBackbone, NetworkConfig, create_backbone
+
+MANIFEST = "manifest.json"
+BRANCHES = ("trunk", "plain", "gram", "gram_hires")
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """One checkpoint. `file` is relative to the models folder; `metrics` are as measured for the model card.
+
+    branch: "trunk" (before the arms part), "plain" (without Gram anchoring), "gram", "gram_hires" (anchored to a
+    teacher that saw twice the resolution).
+    """
+
+    id: str
+    run: str
+    branch: str
+    step: int
+    file: str
+    sha256: str
+    bytes: int
+    images_seen: int
+    parent: str | None
+    licence: str
+    title: str
+    network: NetworkConfig
+    shown: bool = True
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.branch not in BRANCHES:
+            raise CheckpointError(f"checkpoint {self.id!r} has branch {self.branch!r}; known are {BRANCHES}")
+
+
+class CheckpointStore:
+    """The checkpoints below one folder, as its manifest lists them."""
+
+    def __init__(self, folder: Path, checkpoints: Iterable[CheckpointInfo]) -> None:
+        self.folder = folder
+        self._by_id = {info.id: info for info in checkpoints}
+
+    @staticmethod
+    def open(folder: Path) -> CheckpointStore:
+        """Read `manifest.json`. Raises CheckpointError where it is missing or malformed."""
+        try:
+            rows = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["checkpoints"]
+            return CheckpointStore(folder, [_from_row(row) for row in rows])
+        except FileNotFoundError as error:
+            raise CheckpointError(f"the folder {folder.name!r} has no {MANIFEST}") from error
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{MANIFEST} is malformed: {error}") from error
+
+    def all(self) -> tuple[CheckpointInfo, ...]:
+        """Every checkpoint, in the manifest's order."""
+        return tuple(self._by_id.values())
+
+    def get(self, checkpoint_id: str) -> CheckpointInfo:
+        """The checkpoint of that id. Raises CheckpointError where there is none."""
+        info = self._by_id.get(checkpoint_id) if isinstance(checkpoint_id, str) else None
+        if info is None:
+            known = ", ".join(self._by_id)
+            raise CheckpointError(f"There is no checkpoint {str(checkpoint_id)[:80]!r}. Known are: {known}.")
+        return info
+
+    def load(self, checkpoint_id: str, device: torch.device) -> DenseBackbone:
+        """The network in eval mode on the device, float32. Raises CheckpointError where the file is not right."""
+        info = self.get(checkpoint_id)
+        path = self.folder / info.file
+        if not path.is_file():
+            raise CheckpointError(f"The weights of {info.id} are missing from this installation.")
+        if sha256_of(path) != info.sha256:
+            raise CheckpointError(f"The weights of {info.id} are not the bytes that the manifest names.")
+        tensors, _ = load_tensors(path)
+        backbone = create_backbone(info.network)
+        try:
+            backbone.network.load_state_dict({name: value.float() for name, value in tensors.items()})
+        except RuntimeError as error:
+            raise CheckpointError(f"The weights of {info.id} do not fit their network.") from error
+        if not all(bool(value.isfinite().all()) for value in backbone.parameters()):
+            raise CheckpointError(f"The weights of {info.id} hold values that are not finite.")
+        return backbone.eval().requires_grad_(False).to(device)
+
+
+def write_manifest(folder: Path, checkpoints: Iterable[CheckpointInfo]) -> None:
+    """Write `manifest.json` for the given checkpoints (atomic)."""
+    rows = [{**dataclasses.asdict(info), "network": info.network.to_dict()} for info in checkpoints]
+    write_atomic(folder / MANIFEST, (json.dumps({"checkpoints": rows}, indent=1) + "\n").encode())
+
+
+def _from_row(row: dict[str, Any]) -> CheckpointInfo:
+    return CheckpointInfo(**{**row, "network": NetworkConfig.from_dict(row["network"])})

@@ -1,0 +1,1 @@
+"""What needs features AND labels: dense and global quality of a network."""

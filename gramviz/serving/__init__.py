@@ -1,0 +1,1 @@
+"""Concurrency, devices and memory: the one place that decides when and where something is computed."""

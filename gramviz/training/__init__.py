@@ -1,0 +1,1 @@
+"""Makes checkpoints: configuration, augmentation, masks, heads and one loop that yields a report a step."""

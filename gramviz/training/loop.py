@@ -1,0 +1,256 @@
+"""The training loop: one generator of StepReport, for pretraining and fine-tuning alike.
+
+L = w_D L_DINO + w_I L_iBOT + w_K L_KoLeo + w_Gram L_Gram (DINOv3, arXiv 2508.10104, section 4). Knows nothing of
+files, progress bars or pages: whoever consumes the generator saves, draws or stops. All randomness of step t comes
+from a generator seeded with (seed, t), so a resumed run, and an arm that differs by its Gram weight alone, sees the
+same images, crops, distortions and masks.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gramviz.gram.losses import (
+    dino_loss,
+    gram_loss,
+    ibot_loss,
+    koleo_loss,
+    sinkhorn_knopp,
+    softmax_center,
+    update_center,
+)
+from gramviz.training.augment import block_masks, crop, distort, sample_boxes
+from gramviz.training.config import LossConfig, OptimizerConfig, TrainConfig
+from gramviz.training.state import TrainState, take_gram_teacher
+from gramviz.vit.backbones import DenseBackbone
+
+CENTER_MOMENTUM = 0.9
+
+
+class ImageSource(Protocol):
+    """Where training images come from: a fixed number of square images, fetched by index."""
+
+    def __len__(self) -> int:
+        """How many images there are."""
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """[B] int64 -> [B, 3, S, S] uint8 on the device that training uses."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step did: losses before weighting, the gradient's norm before clipping, seconds of wall time."""
+
+    step: int
+    images_seen: int
+    losses: dict[str, float]
+    total: float
+    gradient_norm: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Views:
+    """One batch's inputs. `clean` are the global crops undistorted, at the Gram teacher's size; None if unused."""
+
+    globals: Tensor  # [2 B, 3, S, S], view-major
+    locals: Tensor  # [L B, 3, s, s]
+    masks: Tensor  # [2 B, P] bool
+    clean: Tensor | None
+
+
+def train(
+    state: TrainState, config: TrainConfig, source: ImageSource, *, autocast: torch.dtype | None = None
+) -> Iterator[StepReport]:
+    """Advance `state` to `config.steps`, yielding after each finished step; closing the generator stops it there.
+
+    Runs on the device that holds the state. `autocast` is the dtype of the networks' matrix products (losses and
+    weights stay float32); None means float32. Ends early with a report whose total is not finite: the weights
+    are then those of the step before.
+    """
+    device = state.dino_center.device
+    if state.step == config.gram.teacher_step and state.gram_teacher is None:
+        take_gram_teacher(state)
+    while state.step < config.steps:
+        started = time.perf_counter()
+        generator = torch.Generator(device).manual_seed(_step_seed(config.seed, state.step))
+        images = source.batch(batch_indices(len(source), config.batch_size, config.seed, state.step))
+        gram_on = config.gram.weight > 0 and state.step >= config.gram.start
+        views = make_views(images.to(device).float() / 255, config, state, generator, with_clean=gram_on)
+        with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
+            losses, centers = compute_losses(state, config, views)
+        total = sum(_weights(config)[name] * value for name, value in losses.items())
+        assert isinstance(total, Tensor)
+        state.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(state.student.parameters(), config.optimizer.clip)
+        finite = bool(torch.isfinite(total) & torch.isfinite(norm))
+        rate = learning_rate(config.optimizer, state.step, config.steps)
+        if finite:
+            _update(state, config, rate)
+            state.dino_center, state.ibot_center = centers
+            state.step += 1
+            if state.step == config.gram.teacher_step:
+                take_gram_teacher(state)
+        yield StepReport(
+            step=state.step,
+            images_seen=state.step * config.batch_size,
+            losses={name: float(value.detach()) for name, value in losses.items()},
+            total=float(total.detach()),
+            gradient_norm=float(norm),
+            learning_rate=rate,
+            seconds=time.perf_counter() - started,
+        )
+        if not finite:
+            return
+
+
+def batch_indices(count: int, batch_size: int, seed: int, step: int) -> Tensor:
+    """Indices of batch `step`: [batch_size] int64. Each epoch is one permutation seeded with (seed, epoch)."""
+    first = step * batch_size
+    picked: list[np.ndarray] = []
+    while first < (step + 1) * batch_size:
+        epoch, offset = divmod(first, count)
+        order = np.random.default_rng((seed, epoch)).permutation(count)
+        picked.append(order[offset : offset + (step + 1) * batch_size - first])
+        first += len(picked[-1])
+    return torch.from_numpy(np.concatenate(picked))
+
+
+def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
+    """Linear warm-up to `lr` over `warmup` steps, then half a cosine down to `final_lr` at the last step."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    return _cosine(config.lr, config.final_lr, (step - config.warmup) / max(1, steps - config.warmup))
+
+
+def _cosine(start: float, end: float, progress: float) -> float:
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def _step_seed(seed: int, step: int) -> int:
+    return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _weights(config: TrainConfig) -> dict[str, float]:
+    loss = config.loss
+    return {"dino": loss.dino, "ibot": loss.ibot, "koleo": loss.koleo, "gram": config.gram.weight}
+
+
+def make_views(
+    images: Tensor, config: TrainConfig, state: TrainState, generator: torch.Generator, *, with_clean: bool
+) -> Views:
+    """Crops, distortions and masks of one batch: [B, 3, S, S] float in 0..1 -> Views."""
+    sizes, count = config.views, len(images)
+    boxes = [sample_boxes(count, sizes.global_scale, generator) for _ in range(2)]
+    raw = [crop(images, box, sizes.global_size) for box in boxes]
+    # the second view alone is solarised, as in BYOL and DINO
+    seen = [distort(v, generator, sizes.distortion, 0.2 * i) for i, v in enumerate(raw)]
+    small = [
+        distort(
+            crop(images, sample_boxes(count, sizes.local_scale, generator), sizes.local_size),
+            generator,
+            sizes.distortion,
+        )
+        for _ in range(sizes.locals)
+    ]
+    side = sizes.global_size // state.student.backbone.patch_size
+    masks = block_masks(2 * count, side, side, config.loss.mask_share, config.loss.masked_views, generator)
+    clean = None
+    if with_clean:
+        scale = config.gram.resolution
+        clean = torch.cat(
+            [
+                v if scale == 1 else crop(images, b, sizes.global_size * scale)
+                for v, b in zip(raw, boxes, strict=True)
+            ]
+        )
+    return Views(
+        globals=torch.cat(seen),
+        locals=torch.cat(small) if small else images.new_zeros(0, 3, sizes.local_size, sizes.local_size),
+        masks=masks,
+        clean=clean,
+    )
+
+
+def compute_losses(
+    state: TrainState, config: TrainConfig, views: Views
+) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
+    """The losses of one batch (before weighting) and the two centres as they are after it."""
+    student, teacher, loss = state.student, state.teacher, config.loss
+    count = len(views.globals) // 2
+    with torch.no_grad():
+        (target,) = teacher.backbone(views.globals)
+        cls_targets, dino_center = _targets(teacher.dino_head(target.cls), state.dino_center, loss)
+        patch_targets, ibot_center = _targets(
+            teacher.ibot_head(target.patches[views.masks]), state.ibot_center, loss
+        )
+    (tokens,) = student.backbone(views.globals, mask=views.masks, mask_token=student.mask_token)
+    cls = tokens.cls
+    if len(views.locals):
+        (local,) = student.backbone(views.locals)
+        cls = torch.cat([cls, local.cls])
+    cls_logits = student.dino_head(cls).view(-1, count, config.head.prototypes)
+    patch_logits = student.ibot_head(tokens.patches[views.masks])
+    losses = {
+        "dino": dino_loss(
+            cls_logits, cls_targets.view(2, count, -1), loss.student_temperature, skip_same=True
+        ),
+        "ibot": ibot_loss(patch_logits, patch_targets, loss.student_temperature, _mask_weights(views.masks)),
+        "koleo": (koleo_loss(tokens.cls[:count]) + koleo_loss(tokens.cls[count:])) / 2,
+    }
+    if views.clean is not None:
+        assert state.gram_teacher is not None, "the Gram teacher is taken before Gram anchoring starts"
+        anchor = gram_targets(state.gram_teacher, views.clean, config.gram.resolution)
+        losses["gram"] = gram_loss(tokens.patches, anchor)
+    return losses, (dino_center, ibot_center)
+
+
+@torch.no_grad()
+def gram_targets(teacher: DenseBackbone, images: Tensor, resolution: int) -> Tensor:
+    """Patch features of the Gram teacher on the student's grid: [B, P, d], not yet normalised.
+
+    A teacher that saw the images at twice the size has its grid brought down by bicubic interpolation
+    (align_corners false, no antialias) before normalisation, as in DINOv3.
+    """
+    (tokens,) = teacher(images)
+    if resolution == 1:
+        return tokens.patches
+    rows, columns = (side // teacher.patch_size for side in images.shape[-2:])
+    grid = tokens.patches.float().transpose(1, 2).unflatten(2, (rows, columns))
+    size = (rows // resolution, columns // resolution)
+    return F.interpolate(grid, size, mode="bicubic", align_corners=False).flatten(2).transpose(1, 2)
+
+
+def _targets(logits: Tensor, center: Tensor, loss: LossConfig) -> tuple[Tensor, Tensor]:
+    if loss.targets == "sinkhorn":
+        return sinkhorn_knopp(logits, loss.teacher_temperature), center
+    targets = softmax_center(logits, center, loss.teacher_temperature)
+    return targets, update_center(center, logits, CENTER_MOMENTUM)
+
+
+def _mask_weights(masks: Tensor) -> Tensor:
+    """Weight of each masked patch so that every masked view counts the same: [2 B, P] bool -> [M]."""
+    per_view = masks.sum(1, keepdim=True)
+    weights = 1 / (per_view.clamp(min=1) * (per_view > 0).sum())
+    return weights.expand_as(masks)[masks]
+
+
+@torch.no_grad()
+def _update(state: TrainState, config: TrainConfig, rate: float) -> None:
+    """One optimizer step, then the EMA teacher's."""
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    state.optimizer.step()
+    momentum = _cosine(config.optimizer.ema, config.optimizer.final_ema, state.step / config.steps)
+    torch._foreach_lerp_(list(state.teacher.parameters()), list(state.student.parameters()), 1 - momentum)

@@ -1,0 +1,130 @@
+"""A training run in a folder: log, checkpoints and a state from which it resumes bit for bit.
+
+    config.json                the TrainConfig
+    log.jsonl                  one line a step
+    step_000300.safetensors    EMA teacher backbone, float16, loads with plain timm
+    state.safetensors          everything needed to go on (state_000400.safetensors: kept to fork from)
+
+Consumes `loop.train` and yields its reports on. Knows nothing of the command line or of progress bars.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import torch
+
+from gramviz.checkpoints.files import load_tensors as read_tensors
+from gramviz.checkpoints.files import save_tensors, write_atomic
+from gramviz.errors import CheckpointError, ConfigError
+from gramviz.training.config import TrainConfig
+from gramviz.training.loop import ImageSource, StepReport, train
+from gramviz.training.state import TrainState, load_tensors, new_state, to_tensors
+from gramviz.vit.backbones import DenseBackbone
+
+STATE = "state.safetensors"
+LOG = "log.jsonl"
+
+
+def run(
+    folder: Path,
+    config: TrainConfig,
+    source: ImageSource,
+    *,
+    device: torch.device,
+    autocast: torch.dtype | None = None,
+    checkpoints_at: Collection[int] = (),
+    states_at: Collection[int] = (),
+    fork_from: Path | None = None,
+    save_every: int = 200,
+) -> Iterator[StepReport]:
+    """Train in `folder`, resuming where its saved state stands; yields after each step.
+
+    A new run starts from `fork_from`, a state kept by another run, where given: its configuration may differ
+    from that run's in the Gram section alone. State is saved every `save_every` steps, at the end, and when the
+    generator is closed. Raises ConfigError where the folder or the fork belongs to another configuration.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = _start(folder, config, device, fork_from)
+    _cut_log(folder / LOG, state.step)
+    write_atomic(folder / "config.json", (json.dumps(config.to_dict(), indent=2) + "\n").encode())
+    if state.step in checkpoints_at:
+        export(folder, state.teacher.backbone, state.step, config)
+    saved = state.step
+    try:
+        with (folder / LOG).open("a", encoding="utf-8") as log:
+            for report in train(state, config, source, autocast=autocast):
+                log.write(json.dumps(dataclasses.asdict(report)) + "\n")
+                if state.step in checkpoints_at:
+                    export(folder, state.teacher.backbone, state.step, config)
+                if state.step in states_at:
+                    save_state(folder / f"state_{state.step:06d}.safetensors", state, config)
+                if state.step % save_every == 0:
+                    log.flush()
+                    save_state(folder / STATE, state, config)
+                    saved = state.step
+                yield report
+    finally:
+        if state.step != saved:
+            save_state(folder / STATE, state, config)
+
+
+def export(folder: Path, backbone: DenseBackbone, step: int, config: TrainConfig) -> Path:
+    """Write the backbone's weights as float16 under timm's own names; returns the file."""
+    path = folder / f"step_{step:06d}.safetensors"
+    weights = {k: v.half() if v.is_floating_point() else v for k, v in backbone.network.state_dict().items()}
+    save_tensors(path, weights, {"step": step, "network": config.network.to_dict()})
+    return path
+
+
+def save_state(path: Path, state: TrainState, config: TrainConfig) -> None:
+    """Write everything that a run needs to go on (atomic)."""
+    save_tensors(path, to_tensors(state), {"step": state.step, "config": config.to_dict()})
+
+
+def read_state(path: Path, device: torch.device) -> tuple[TrainState, TrainConfig]:
+    """A saved state with the configuration it was trained under. Raises CheckpointError where it is damaged."""
+    tensors, metadata = read_tensors(path)
+    if not {"step", "config"} <= metadata.keys():
+        raise CheckpointError(f"{path.name!r} is not a training state; it holds weights alone")
+    config = TrainConfig.from_dict(metadata["config"])
+    state = new_state(config, device)
+    load_tensors(state, tensors, metadata["step"])
+    return state, config
+
+
+def _start(folder: Path, config: TrainConfig, device: torch.device, fork_from: Path | None) -> TrainState:
+    if (folder / STATE).exists():
+        state, saved = read_state(folder / STATE, device)
+        if saved != config:
+            raise ConfigError(
+                f"the folder {folder.name!r} holds a run with another configuration; choose a new folder"
+            )
+        return state
+    if fork_from is None:
+        return new_state(config, device)
+    state, saved = read_state(fork_from, device)
+    if dataclasses.replace(saved, gram=config.gram) != config:
+        raise ConfigError("a fork may differ from its trunk in the Gram section alone")
+    if state.step > config.gram.start and saved.gram != config.gram:
+        raise ConfigError(
+            f"the trunk is at step {state.step}, past the Gram start at {config.gram.start}; fork it earlier"
+        )
+    if config.gram.weight > 0 and saved.gram.teacher_step != config.gram.teacher_step:
+        raise ConfigError(
+            f"the trunk kept its Gram teacher at step {saved.gram.teacher_step}, "
+            f"not at {config.gram.teacher_step}"
+        )
+    return state
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Drop log lines past `step`: a run that was killed had gone on after its last saved state."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    write_atomic(path, "".join(kept).encode())

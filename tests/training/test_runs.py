@@ -1,0 +1,126 @@
+"""A run in a folder: what it writes, how it goes on after a stop, and how arms fork from a trunk."""
+
+import dataclasses
+import json
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+
+from gramviz.errors import CheckpointError, ConfigError
+from gramviz.training.config import GramConfig, TrainConfig
+from gramviz.training.runs import LOG, STATE, read_state, run
+from gramviz.training.state import to_tensors
+
+CPU = torch.device("cpu")
+
+
+def finish(folder, config, source, stop=None, **options):
+    for report in run(folder, config, source, device=CPU, save_every=2, **options):
+        if report.step == stop:
+            break
+    state, _ = read_state(folder / STATE, CPU)
+    return to_tensors(state)
+
+
+def steps_logged(folder):
+    return [json.loads(line)["step"] for line in (folder / LOG).read_text().splitlines()]
+
+
+def assert_equal(a, b):
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_run_writes_its_configuration_log_and_checkpoints(tmp_path, config, source):
+    finish(tmp_path, config, source, checkpoints_at=(0, 3, 6))
+    assert TrainConfig.from_dict(json.loads((tmp_path / "config.json").read_text())) == config
+    assert steps_logged(tmp_path) == [1, 2, 3, 4, 5, 6]
+    assert sorted(p.name for p in tmp_path.glob("step_*")) == [
+        f"step_00000{i}.safetensors" for i in (0, 3, 6)
+    ]
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_an_exported_checkpoint_is_the_ema_teacher_and_loads_with_plain_timm(tmp_path, config, source):
+    finish(tmp_path, config, source, checkpoints_at=(6,))
+    model = timm.create_model(config.network.architecture, **config.network.options)
+    model.load_state_dict(load_file(tmp_path / "step_000006.safetensors"))
+    state, _ = read_state(tmp_path / STATE, CPU)
+    image = torch.rand(1, 3, 16, 16)
+    (wanted,) = state.teacher.backbone.eval()(image)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (config.network.mean, config.network.std))
+    found = model.eval().forward_features((image - mean) / std)
+    assert torch.allclose(found[:, 0], wanted.cls, atol=0.02)
+    assert torch.allclose(found[:, 5:], wanted.patches, atol=0.02)
+
+
+def test_closing_the_generator_saves_and_a_second_call_goes_on(tmp_path, config, source):
+    unbroken = finish(tmp_path / "a", config, source)
+    finish(tmp_path / "b", config, source, stop=3)
+    assert_equal(finish(tmp_path / "b", config, source), unbroken)
+    assert steps_logged(tmp_path / "b") == [1, 2, 3, 4, 5, 6]
+    assert not list(run(tmp_path / "b", config, source, device=CPU))  # nothing left to do
+
+
+def test_after_a_kill_the_log_and_the_weights_go_on_from_the_last_saved_state(tmp_path, config, source):
+    unbroken = finish(tmp_path / "a", config, source)
+    finish(tmp_path / "b", config, source, stop=4)
+    with (tmp_path / "b" / LOG).open(
+        "a"
+    ) as log:  # lines of steps whose state was never saved, the last cut off
+        log.write(json.dumps({"step": 5}) + "\n" + '{"step": 6, "los')
+    assert_equal(finish(tmp_path / "b", config, source), unbroken)
+    assert steps_logged(tmp_path / "b") == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_fork_with_weight_zero_equals_the_trunk_and_one_with_weight_does_not(tmp_path, config, source):
+    unbroken = finish(tmp_path / "trunk", config, source, states_at=(2,))
+    fork = tmp_path / "trunk" / "state_000002.safetensors"
+    same = finish(tmp_path / "same", config, source, fork_from=fork)
+    assert_equal(same, unbroken)
+    anchored = dataclasses.replace(config, gram=dataclasses.replace(config.gram, weight=5.0))
+    gram = finish(tmp_path / "gram", anchored, source, fork_from=fork)
+    assert not torch.equal(gram["student.mask_token"], unbroken["student.mask_token"])
+
+
+def test_a_fork_may_differ_in_the_gram_section_alone(tmp_path, config, source):
+    finish(tmp_path / "trunk", config, source, states_at=(2, 4))
+    early, late = (tmp_path / "trunk" / f"state_00000{step}.safetensors" for step in (2, 4))
+    with pytest.raises(ConfigError, match="Gram section alone"):
+        finish(tmp_path / "x", dataclasses.replace(config, seed=9), source, fork_from=early)
+    anchored = dataclasses.replace(config, gram=GramConfig(weight=1.0, teacher_step=1, start=2))
+    with pytest.raises(ConfigError, match="fork it earlier"):
+        finish(tmp_path / "y", anchored, source, fork_from=late)
+    other = dataclasses.replace(config, gram=GramConfig(weight=1.0, teacher_step=2, start=2))
+    with pytest.raises(ConfigError, match="Gram teacher at step 1"):
+        finish(tmp_path / "z", other, source, fork_from=early)
+
+
+def test_a_folder_of_another_run_and_a_damaged_state_are_refused(tmp_path, config, source):
+    finish(tmp_path, config, source, stop=2)
+    with pytest.raises(ConfigError, match="another configuration"):
+        finish(tmp_path, dataclasses.replace(config, seed=9), source)
+    state = tmp_path / STATE
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="cut off"):
+        finish(tmp_path, config, source)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 0}, "steps is 0"),
+        ({"nonsense": 1}, r"unknown settings \['nonsense'\]"),
+        ({"loss": {"ibot": -1}}, "ibot weight is -1"),
+        ({"loss": 3}, "must be a table"),
+        ({"gram": {"teacher_step": 9, "start": 3}}, "after Gram anchoring starts"),
+        ({"gram": {"resolution": 3}}, "use 1 or 2"),
+        ({"optimizer": {"lr": "fast"}}, "wrong type"),
+        ({"views": {"local_scale": [0.5, 0.1]}}, "low <= high"),
+    ],
+)
+def test_a_wrong_setting_is_named(config, change, message):
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig.from_dict({**config.to_dict(), **change})
