@@ -1,4 +1,5 @@
-"""The command line: `serve` opens the page, `train` makes checkpoints, `models` lists them.
+"""The command line: `serve` opens the page, `models` lists checkpoints, `train` makes them, `collect` puts them
+where the page finds them, `measure` tells how good they are.
 
 Exit codes: 0 done, 1 a deliberate error (one sentence on stderr), 2 wrong usage, 130 interrupted.
 """
@@ -85,6 +86,43 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--download", action="store_true", help="let torchvision download the data set")
     train.set_defaults(command=_train)
+
+    collect = commands.add_parser(
+        "collect",
+        help="put a trunk and its arms among the models",
+        description="Copy checkpoints out of run folders into a models folder and rewrite its manifest.",
+    )
+    collect.add_argument("arms", nargs="+", metavar="BRANCH=FOLDER", help="plain=runs/a gram=runs/b ...")
+    collect.add_argument("--run", required=True, help="name of the run among the models")
+    collect.add_argument("--title", required=True, help="one line on what it is")
+    collect.add_argument("--licence", required=True, help="licence of the weights, with attribution")
+    collect.add_argument("--fork", type=int, required=True, help="last step of the shared trunk")
+    collect.add_argument("--steps", type=_steps, required=True, help="steps to take, as 0,300,1000")
+    collect.add_argument("--shown", type=_steps, default=(), help="steps that a new visitor sees")
+    collect.add_argument("--models", type=Path, default=None, help="models folder (default: the shipped)")
+    collect.set_defaults(command=_collect)
+
+    measure = commands.add_parser(
+        "measure",
+        help="dense and global quality of checkpoints",
+        description="Print one JSON line a checkpoint: the mean and the standard error over pictures.",
+    )
+    measure.add_argument(
+        "--segments", type=Path, required=True, help="folder with images/ and segments/ (BSDS500)"
+    )
+    measure.add_argument(
+        "--classes", type=Path, default=None, help="folder of class folders, for k-NN on CLS"
+    )
+    measure.add_argument(
+        "--held-out", type=int, default=2000, help="images held out of training (%(default)s)"
+    )
+    measure.add_argument("--image-size", type=int, default=64, help="size of the k-NN images (%(default)s)")
+    measure.add_argument("--patches", type=int, default=20, help="patches on the long side (%(default)s)")
+    measure.add_argument("--limit", type=int, default=None, help="measure the first so many pictures only")
+    measure.add_argument("--checkpoint", action="append", help="id; may be repeated (default: all)")
+    measure.add_argument("--models", type=Path, default=None, help="models folder (default: the shipped)")
+    measure.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default %(default)s)")
+    measure.set_defaults(command=_measure)
     return parser
 
 
@@ -180,6 +218,61 @@ def _train(options: argparse.Namespace) -> None:
         raise GramvizError(
             f"training diverged after step {last.step}: the loss is {last.total}; try a lower learning rate"
         )
+
+
+def _collect(options: argparse.Namespace) -> None:
+    from gramviz.checkpoints.collect import collect
+    from gramviz.serving.settings import shipped_models
+
+    arms: dict[str, Path] = {}
+    for arm in options.arms:
+        branch, separator, folder = arm.partition("=")
+        if not separator:
+            raise ConfigError(f"{arm!r} is not BRANCH=FOLDER, as in plain=runs/a")
+        arms[branch] = Path(folder)
+    rows = collect(
+        options.models or shipped_models(),
+        options.run,
+        arms,
+        options.steps,
+        fork=options.fork,
+        title=options.title,
+        licence=options.licence,
+        shown=options.shown,
+    )
+    print(f"{len(rows)} checkpoints, {sum(info.bytes for info in rows) / 2**20:.1f} MiB")
+
+
+def _measure(options: argparse.Namespace) -> None:
+    from itertools import islice
+
+    import numpy as np
+    import torch
+
+    from gramviz.checkpoints.manifest import CheckpointStore
+    from gramviz.data.segments import annotated_pictures
+    from gramviz.data.sources import folder_source, split
+    from gramviz.metrics.evaluate import dense_measures, knn_measure
+    from gramviz.serving.settings import choose_device, shipped_models
+
+    store = CheckpointStore.open(options.models or shipped_models())
+    device = choose_device(options.device)
+    pictures = list(islice(annotated_pictures(options.segments), options.limit))
+    classes = None
+    if options.classes is not None:
+        images = folder_source(options.classes, options.image_size)
+        names = sorted(set(images.names))
+        labels = torch.tensor([names.index(name) for name in images.names])
+        classes = tuple((images.images[part], labels[part]) for part in split(len(images), options.held_out))
+    for checkpoint in options.checkpoint or [info.id for info in store.all()]:
+        network = store.load(checkpoint, device)
+        row: dict[str, object] = {"checkpoint": checkpoint, "pictures": len(pictures)}
+        for name, values in dense_measures(network, pictures, patches=options.patches, device=device).items():
+            row[name] = round(float(np.nanmean(values)), 4)
+            row[f"{name}_error"] = round(float(np.nanstd(values, ddof=1) / len(values) ** 0.5), 4)
+        if classes is not None:
+            row["knn"] = round(knn_measure(network, *classes, device=device), 4)
+        print(json.dumps(row), flush=True)
 
 
 def _source(options: argparse.Namespace, device: torch.device) -> ImageSource:

@@ -1,0 +1,86 @@
+"""Takes the checkpoints of a trunk and its arms out of their run folders into a models folder.
+
+Knows the file names of a run folder (`step_000300.safetensors`, `config.json`); nothing of training itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gramviz.checkpoints.files import load_tensors, sha256_of, write_atomic
+from gramviz.checkpoints.manifest import MANIFEST, CheckpointInfo, CheckpointStore, write_manifest
+from gramviz.errors import CheckpointError
+from gramviz.vit.backbones import NetworkConfig
+
+
+def collect(
+    models: Path,
+    run: str,
+    arms: Mapping[str, Path],
+    steps: Sequence[int],
+    *,
+    fork: int,
+    title: str,
+    licence: str,
+    shown: Sequence[int] = (),
+) -> list[CheckpointInfo]:
+    """Copy the checkpoints at `steps` and rewrite the manifest; other runs in it stay as they are.
+
+    arms: branch -> run folder ("plain", "gram", ...). Steps up to `fork` are the trunk's and come from the first
+    arm. shown: the steps that a new visitor sees. Raises CheckpointError where a run folder lacks a step, or the
+    arms differ in anything but their Gram section.
+    """
+    configs = {branch: _read_config(folder) for branch, folder in arms.items()}
+    first = next(iter(configs.values()))
+    for branch, config in configs.items():
+        if {**config, "gram": None} != {**first, "gram": None}:
+            raise CheckpointError(f"the arm {branch!r} differs from the first in more than its Gram section")
+    rows: list[CheckpointInfo] = []
+    for branch, folder in {"trunk": next(iter(arms.values())), **arms}.items():
+        parent = _last_of_trunk(rows)
+        for step in sorted(steps):
+            if (step <= fork) != (branch == "trunk"):
+                continue
+            source = folder / f"step_{step:06d}.safetensors"
+            load_tensors(source)  # refuses what is missing or damaged
+            file = f"{run}/{branch}_step_{step:06d}.safetensors"
+            write_atomic(models / file, source.read_bytes())
+            rows.append(
+                CheckpointInfo(
+                    id=f"{run}/{branch}/{step}",
+                    run=run,
+                    branch=branch,
+                    step=step,
+                    file=file,
+                    sha256=sha256_of(models / file),
+                    bytes=source.stat().st_size,
+                    images_seen=step * int(first["batch_size"]),
+                    parent=parent,
+                    licence=licence,
+                    title=title,
+                    network=NetworkConfig.from_dict(first["network"]),
+                    shown=step in shown,
+                )
+            )
+            parent = rows[-1].id
+    for branch, config in configs.items():
+        write_atomic(models / run / f"{branch}_config.json", (json.dumps(config, indent=2) + "\n").encode())
+    kept = CheckpointStore.open(models).all() if (models / MANIFEST).exists() else ()
+    write_manifest(models, [info for info in kept if info.run != run] + rows)
+    return rows
+
+
+def _last_of_trunk(rows: Sequence[CheckpointInfo]) -> str | None:
+    trunk = [info.id for info in rows if info.branch == "trunk"]
+    return trunk[-1] if trunk else None
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"the run folder {folder.name!r} has no readable config.json") from error
+    return config

@@ -1,0 +1,1 @@
+"""The page: widgets and pictures over the engine; computes nothing itself."""

@@ -1,0 +1,67 @@
+"""The named endpoints for programs, to be called with `gradio_client`: checkpoints, similarity, spectrum.
+
+Their images come in through a file component, so that only files a caller uploaded are ever read. This module knows
+the engine and nothing of the page.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from gramviz.errors import GramvizError
+from gramviz.serving.engine import Engine
+from gramviz.vit.images import read_picture
+
+UNEXPECTED = "Something went wrong on our side; please try again."
+
+log = logging.getLogger(__name__)
+
+
+def add_endpoints(engine: Engine) -> None:
+    """Add `/checkpoints`, `/similarity` and `/spectrum` to the page in whose context this is called."""
+
+    def checkpoints() -> list[dict[str, Any]]:
+        """List the checkpoints: id, run, branch, step, parent, licence, title and images seen of each."""
+        return [_described(info) for info in engine.checkpoints()]
+
+    def similarity(image: str, checkpoint: str, row: int, column: int, patches: int) -> dict[str, Any]:
+        """Cosine of one patch of an image to every patch of it.
+
+        Returns the checkpoint's id, the grid [rows, columns], row and column (from 0), and `map`, rows of cosines.
+        """
+        return _answer(lambda: engine.similarity(read_picture(Path(image)), checkpoint, patches, row, column))
+
+    def spectrum(image: str, checkpoint: str, patches: int) -> dict[str, Any]:
+        """Eigenvalues of the cosine Gram matrix of an image's patches, in falling order, and measures of it."""
+        return _answer(lambda: engine.spectrum(read_picture(Path(image)), checkpoint, patches))
+
+    gr.api(checkpoints, api_name="checkpoints", queue=False)
+    with gr.Group(visible=False):
+        image = gr.File(label="image", type="filepath")
+        checkpoint = gr.Textbox(label="checkpoint")
+        row = gr.Number(label="row", precision=0, value=0)
+        column = gr.Number(label="column", precision=0, value=0)
+        patches = gr.Number(label="patches", precision=0, value=28)
+        answer = gr.JSON(label="answer")
+        caller = gr.Button()
+    caller.click(similarity, [image, checkpoint, row, column, patches], answer, api_name="similarity")
+    caller.click(spectrum, [image, checkpoint, patches], answer, api_name="spectrum")
+
+
+def _described(info: Any) -> dict[str, Any]:
+    names = ("id", "run", "branch", "step", "parent", "licence", "title", "images_seen")
+    return {name: getattr(info, name) for name in names}
+
+
+def _answer(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The result, or an error whose message is one sentence fit for a stranger."""
+    try:
+        return work()
+    except GramvizError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+    except Exception:
+        log.exception("an API call failed")
+        raise gr.Error(UNEXPECTED, print_exception=False) from None

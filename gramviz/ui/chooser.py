@@ -1,0 +1,91 @@
+"""The chooser: picture, checkpoints and number of patches, as one component whose value is one request.
+
+What comes back from a browser is checked here, once. This module knows no engine.
+"""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from gramviz.checkpoints.manifest import CheckpointInfo
+from gramviz.data.samples import SAMPLES, load
+from gramviz.errors import InputError
+from gramviz.ui.explorer import arms_config
+from gramviz.ui.web import web_component
+from gramviz.vit.images import Picture, read_picture, to_jpeg
+
+PATCHES = (14, 20, 28, 32, 40, 48, 64)
+DEFAULT_PATCHES = 28
+THUMBNAIL_SIDE = 112  # pixels, for 56 on the page
+MAX_UPLOAD_MB = 64
+SCRIPTS = ("text.js", "fold.js", "fork.js", "chooser.js")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a visitor asks to see. Exactly one of `sample` (an id) and `file` (an uploaded file) is given."""
+
+    token: int
+    sample: str | None
+    file: Path | None
+    patches: int
+    ids: tuple[str, ...]
+
+    @staticmethod
+    def from_value(value: Any) -> "Request":
+        """Check the component's value. Raises InputError for anything that this page does not send itself."""
+        value = value if isinstance(value, dict) else {}
+        token, patches, ids = value.get("token"), value.get("patches"), value.get("ids")
+        sample, file = value.get("sample"), value.get("file")
+        path = file.get("path") if isinstance(file, dict) else None
+        if not isinstance(token, int) or (isinstance(sample, str) == isinstance(path, str)):
+            raise InputError("The request was incomplete; please choose a picture again.")
+        if patches not in PATCHES:
+            raise InputError(f"{str(patches)[:20]} patches cannot be chosen; possible are {_listed(PATCHES)}.")
+        if not isinstance(ids, list) or not all(isinstance(entry, str) for entry in ids):
+            raise InputError("The list of checkpoints was damaged; please choose them again.")
+        if not ids:
+            raise InputError("Please choose at least one checkpoint.")
+        return Request(token, sample, Path(path) if path else None, patches, tuple(ids))
+
+    def picture(self) -> tuple[Picture, str]:
+        """The picture, and where it is from (empty for the visitor's own). Raises InputError."""
+        if self.file is not None:
+            return read_picture(self.file), ""
+        credit = next((f"{s.title}. {s.source}. {_sentence(s.licence)}" for s in SAMPLES if s.id == self.sample), "")
+        return load(str(self.sample)), credit
+
+
+def chooser(checkpoints: Sequence[CheckpointInfo], default_ids: Sequence[str]) -> gr.HTML:
+    """The component. Its value is a request as `Request.from_value` reads it; it says `stop`, then `input`."""
+    preset = {"sample": SAMPLES[0].id, "file": None, "patches": DEFAULT_PATCHES, "ids": list(default_ids)}
+    config = {
+        "arms": arms_config(),
+        "patches": PATCHES,
+        "maxBytes": MAX_UPLOAD_MB * 2**20,
+        "preset": preset,
+        "samples": [{"id": s.id, "title": s.title, "thumbnail": _thumbnail(s.id)} for s in SAMPLES],
+        "checkpoints": [
+            {"id": info.id, "run": info.run, "branch": info.branch, "step": info.step, "title": info.title}
+            for info in checkpoints
+        ],
+    }
+    styles = ("base.css", "chooser.css")
+    return web_component("chooser.html", styles, SCRIPTS, config, {"token": 0, **preset}, "gv-chooser")
+
+
+def _thumbnail(sample: str) -> str:
+    data = to_jpeg(load(sample), THUMBNAIL_SIDE * 3 // 2)
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(str(number) for number in numbers)

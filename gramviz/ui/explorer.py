@@ -1,0 +1,157 @@
+"""The patch explorer: the photograph and the maps of some checkpoints, drawn by the browser from low-rank factors.
+
+What is sent is small and JSON-able, with the binary parts (half-float factors, colour bytes) as files in Gradio's own
+cache; see `web/explorer.js` for the other side. This module knows no engine and computes nothing.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.processing_utils import hash_bytes
+
+from gramviz.checkpoints.manifest import CheckpointInfo
+from gramviz.serving.engine import View
+from gramviz.ui.colours import as_hex, diverging, sequential
+from gramviz.ui.theme import ARMS
+from gramviz.ui.web import web_component
+from gramviz.vit.images import Picture, grid_for, to_jpeg
+
+SCRIPTS = (
+    "text.js",
+    "fold.js",
+    "maths.js",
+    "colours.js",
+    "fork.js",
+    "stage.js",
+    "query.js",
+    "map.js",
+    "explorer.js",
+    "settings.js",
+    "draw.js",
+    "input.js",
+)
+
+
+def arms_config() -> dict[str, dict[str, str]]:
+    """Names of the arms for the page's scripts, in the order in which branches are stacked."""
+    return {name: {"label": arm.label} for name, arm in ARMS.items()}
+
+
+def explorer() -> gr.HTML:
+    """The component. Its value is what `Comparison.as_value` or `error_value` gives."""
+    return web_component(
+        "explorer.html",
+        ("base.css", "explorer.css"),
+        SCRIPTS,
+        {"arms": arms_config(), "sequential": as_hex(sequential()), "diverging": as_hex(diverging())},
+        elem_id="gv-explorer",
+    )
+
+
+def error_value(token: int, sentence: str) -> dict[str, Any]:
+    """What the explorer gets instead of a comparison: what was shown stays, with the sentence above it."""
+    return {"token": token, "error": sentence}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One picture seen by some checkpoints, as far as it has come.
+
+    token: number of the visitor's request; key: equal for two comparisons whose features are the same ones, checkpoint
+    by checkpoint; views: what is ready, by checkpoint id.
+    """
+
+    token: int
+    key: str
+    image: dict[str, Any]
+    size: tuple[int, int]
+    grid: tuple[int, int]
+    caption: str
+    notes: tuple[str, ...]
+    checkpoints: tuple[CheckpointInfo, ...]
+    views: Mapping[str, dict[str, Any]]
+
+    @staticmethod
+    def begin(
+        token: int, picture: Picture, caption: str, checkpoints: Sequence[CheckpointInfo], patches: int, cache: Path
+    ) -> "Comparison":
+        """The comparison before its first view; `cache` is the folder that Gradio serves files from."""
+        return Comparison(
+            token=token,
+            key=f"{picture.digest}:{patches}",
+            image=cached_file(to_jpeg(picture), "photograph.jpg", cache),
+            size=picture.size,
+            grid=grid_for(picture.size, patches),
+            caption=caption,
+            notes=picture.notes,
+            checkpoints=tuple(checkpoints),
+            views={},
+        )
+
+    def with_view(self, view: View, cache: Path) -> "Comparison":
+        """The same with one more checkpoint."""
+        entry = {
+            "rank": view.rank,
+            "error": view.error,
+            "measures": view.measures,
+            "factor": cached_file(view.factor, "factor.bin", cache),
+            "colours": cached_file(view.colours, "colours.bin", cache),
+        }
+        return replace(self, views={**self.views, view.checkpoint.id: entry})
+
+    def with_common_colours(self, colours: Mapping[str, bytes], cache: Path) -> "Comparison":
+        """The same with colours in one common basis: checkpoint id -> uint8 (P, 3)."""
+        views = {
+            key: {**entry, "common": cached_file(colours[key], "colours.bin", cache)} if key in colours else entry
+            for key, entry in self.views.items()
+        }
+        return replace(self, views=views)
+
+    def as_value(self) -> dict[str, Any]:
+        """The value of the component: JSON with files."""
+        return {
+            "token": self.token,
+            "key": self.key,
+            "error": None,
+            "picture": {
+                "image": self.image,
+                "width": self.size[0],
+                "height": self.size[1],
+                "caption": self.caption,
+                "notes": list(self.notes),
+            },
+            "grid": list(self.grid),
+            "checkpoints": [
+                {"id": info.id, "run": info.run, "branch": info.branch, "step": info.step}
+                for info in self.checkpoints
+            ],
+            "views": dict(self.views),
+            "done": len(self.views),
+            "total": len(self.checkpoints),
+        }
+
+
+def cached_file(content: bytes, name: str, cache: Path) -> dict[str, Any]:
+    """Put bytes into Gradio's cache under their hash, and give the value with which Gradio serves them.
+
+    Written aside and renamed, so that nobody who already has the address reads half a file; written even where it is
+    there, so that the cache's clean-up counts its age from now.
+    """
+    folder = cache / hash_bytes(content)
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(aside, folder / name)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(aside)
+        raise
+    return {"path": str(folder / name), "meta": {"_type": "gradio.FileData"}}

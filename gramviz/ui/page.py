@@ -1,0 +1,46 @@
+"""The whole page, and the options with which it is launched. Building it loads no weights."""
+
+from typing import Any
+
+import gradio as gr
+
+from gramviz.serving.engine import Engine
+from gramviz.ui.api import add_endpoints
+from gramviz.ui.chooser import MAX_UPLOAD_MB
+from gramviz.ui.panels.explore import explore_panel
+from gramviz.ui.theme import page_css, theme
+
+TITLE = "gramviz"
+CACHE_CHECK, CACHE_AGE = 600, 7200  # seconds: how often old files are looked for, and how old they may grow
+WAITING = 128  # requests in the queue before a visitor is told to come back
+MASTHEAD = """<header class="gv-masthead"><h1>gramviz</h1>
+<p>How each patch of a photograph resembles all others, along a training run, with and without Gram anchoring.</p>
+</header>"""
+
+
+def build_page(engine: Engine) -> gr.Blocks:
+    """The page over an engine, not yet launched."""
+    with gr.Blocks(
+        title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(CACHE_CHECK, CACHE_AGE)
+    ) as page:
+        with gr.Column(elem_classes="gv-page"):
+            gr.HTML(MASTHEAD)
+            explore_panel(page, engine)
+        add_endpoints(engine)
+    page.queue(max_size=WAITING)
+    return page
+
+
+def launch_options() -> dict[str, Any]:
+    """Keyword arguments for `Blocks.launch` (or `gr.mount_gradio_app`, as far as it has them)."""
+    return {
+        "theme": theme(),
+        "css": page_css(),
+        "max_file_size": f"{MAX_UPLOAD_MB}mb",
+        "show_error": False,
+        "footer_links": ["api"],
+        "run_history": False,
+        "enable_monitoring": False,
+        "ssr_mode": False,
+        "pwa": False,
+    }

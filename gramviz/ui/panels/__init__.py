@@ -1,0 +1,1 @@
+"""One tab or section of the page a module."""

@@ -1,0 +1,70 @@
+"""The explore panel: choose a picture and checkpoints, then point at patches.
+
+The panel turns requests into calls of the engine and its answers into values of the explorer. All that belongs to a
+visitor is in the events' values; nothing is kept here.
+"""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from gramviz.errors import GramvizError
+from gramviz.serving.engine import Engine
+from gramviz.ui.chooser import Request, chooser
+from gramviz.ui.explorer import Comparison, error_value, explorer
+
+UNEXPECTED = "Something went wrong on our side; please try again."
+SIMULTANEOUS = 16  # visitors served at once; the engine has its own queue behind
+
+log = logging.getLogger(__name__)
+
+
+def explore_panel(page: gr.Blocks, engine: Engine) -> None:
+    """Add the panel to `page`, inside whose context it is called. It shows a sample as soon as the page is open."""
+    choice = chooser(engine.checkpoints(), engine.default_ids())
+    view = explorer()
+
+    def compare(value: Any) -> Iterator[dict[str, Any]]:
+        yield from comparisons(engine, value, Path(view.GRADIO_CACHE))
+
+    running = gr.on(
+        [page.load, choice.input],
+        compare,
+        inputs=choice,
+        outputs=view,
+        show_progress="hidden",
+        trigger_mode="multiple",
+        concurrency_limit=SIMULTANEOUS,
+        api_visibility="private",
+    )
+    # the chooser says `stop` just before `input`: the older comparison ends at its next step
+    choice.stop(None, cancels=[running])
+
+
+def comparisons(engine: Engine, value: Any, cache: Path) -> Iterator[dict[str, Any]]:
+    """Values of the explorer for one request: the picture, then one more checkpoint at a time, then common colours.
+
+    Never raises: what cannot be done is told in one sentence.
+    """
+    token = value.get("token", 0) if isinstance(value, dict) else 0
+    try:
+        request = Request.from_value(value)
+        picture, caption = request.picture()
+        known = {info.id: info for info in engine.checkpoints()}
+        chosen = [known[key] for key in dict.fromkeys(request.ids) if key in known]
+        comparison = Comparison.begin(request.token, picture, caption, chosen, request.patches, cache)
+        views = engine.compare(picture, request.ids, request.patches)
+        yield comparison.as_value()
+        for view in views:
+            comparison = comparison.with_view(view, cache)
+            yield comparison.as_value()
+        common = engine.common_colours(picture, request.ids, request.patches)
+        yield comparison.with_common_colours(common, cache).as_value()
+    except GramvizError as error:
+        yield error_value(token, str(error))
+    except Exception:
+        log.exception("a comparison failed")
+        yield error_value(token, UNEXPECTED)

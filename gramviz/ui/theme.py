@@ -1,0 +1,72 @@
+"""How the program looks: the colour and name of each arm, the theme, and the page's own style.
+
+Every colour that stands for a branch of a training run comes from here, for the page and for figures alike. This
+module knows no checkpoint and no picture.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import gradio as gr
+
+WEB = Path(__file__).parent / "web"
+SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
+MONO_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One branch of a training run as it is shown: its name and its colour (sRGB, `#rrggbb`)."""
+
+    label: str
+    colour: str
+
+
+# Okabe and Ito 2008, chosen to stay apart for colour-blind readers; the trunk is a neutral grey.
+ARMS: Mapping[str, Arm] = MappingProxyType(
+    {
+        "trunk": Arm("trunk", "#808080"),
+        "plain": Arm("without Gram", "#D55E00"),
+        "gram": Arm("with Gram", "#0072B2"),
+        "gram_hires": Arm("Gram, high-res", "#009E73"),
+    }
+)
+
+
+def arm_variables() -> str:
+    """The arms' colours as CSS custom properties (`--arm-plain` and so on) on the root element."""
+    rules = " ".join(f"--arm-{name}: {arm.colour};" for name, arm in ARMS.items())
+    return f":root {{ {rules} }}\n"
+
+
+def page_css() -> str:
+    """The style of the page outside its components."""
+    return arm_variables() + (WEB / "page.css").read_text(encoding="utf-8")
+
+
+def theme() -> gr.themes.Base:
+    """A quiet neutral theme in system fonts, so that nothing is fetched from another host."""
+    base = gr.themes.Base(
+        primary_hue=gr.themes.colors.slate,
+        secondary_hue=gr.themes.colors.slate,
+        neutral_hue=gr.themes.colors.gray,
+        font=list(SYSTEM_FONTS),
+        font_mono=list(MONO_FONTS),
+    )
+    return base.set(
+        body_background_fill="#ffffff",
+        body_background_fill_dark="#101214",
+        body_text_color="#15181b",
+        body_text_color_dark="#e8eaec",
+        body_text_color_subdued="#5a6068",
+        body_text_color_subdued_dark="#a3a9b1",
+        background_fill_secondary="#f3f4f5",
+        background_fill_secondary_dark="#1b1e22",
+        border_color_primary="#d5d9dd",
+        border_color_primary_dark="#363b41",
+        color_accent="#15181b",
+        color_accent_soft="#e9ebed",
+        color_accent_soft_dark="#2a2e33",
+    )

@@ -1,0 +1,156 @@
+// The patch explorer. Python hands it one value: the picture, its grid of patches, the checkpoints to show and, as each
+// is ready, the addresses of its binary parts. Everything after that, from pointer to pixel, happens in the browser.
+
+const root = element.querySelector(".gv-explorer");
+const find = (selector) => root.querySelector(selector);
+const photo = find(".gv-photo"), mapsBox = find(".gv-maps"), form = find(".gv-controls");
+const tables = { sequential: colourTable(config.sequential), diverging: colourTable(config.diverging) };
+const query = new Query();
+const maps = new Map(); // checkpoint id -> PatchMap
+const pair = { a: new PatchMap(""), b: new PatchMap(""), difference: new DifferenceMap() };
+const downloads = new Map(); // address -> promise of decoded data, the most recently used last
+const KEPT_DOWNLOADS = 96;
+
+let shown = null; // the value on screen
+let layouts = [];
+let settings = readSettings();
+
+// ---- what Python sends -----------------------------------------------------------------------------------------
+
+function update() {
+  const value = props.value && JSON.parse(JSON.stringify(props.value));
+  if (!value || (shown && value.token < shown.token)) return; // nothing yet, or an answer to an older request
+  showError(value.error);
+  if (value.error || value.done > 0) tellChooser(value);
+  if (value.error) {
+    if (shown) Object.assign(shown, { token: value.token, total: shown.done });
+    return showStatus();
+  }
+  const samePicture = shown && shown.key === value.key;
+  const sameCheckpoints = shown && idsOf(shown) === idsOf(value);
+  shown = value;
+  if (!samePicture) showPicture();
+  if (!sameCheckpoints) arrange();
+  for (const { id } of value.checkpoints) if (value.views[id]) load(maps.get(id), value.views[id]);
+  showStatus();
+  schedule();
+}
+
+/** Let the chooser know whether a request could be met, so that it falls back to the last picture that could. */
+function tellChooser({ token, error }) {
+  document.dispatchEvent(new CustomEvent("gv-answer", { detail: { token, met: !error } }));
+}
+
+const idsOf = (value) => JSON.stringify(value.checkpoints.map((checkpoint) => checkpoint.id));
+
+/** Decoded content of a file, fetched once for each address. */
+function download(file, decode) {
+  const known = downloads.get(file.url);
+  const wanted = known ?? fetchBuffer(file.url).then(decode);
+  downloads.delete(file.url);
+  downloads.set(file.url, wanted);
+  wanted.catch(() => downloads.delete(file.url));
+  if (downloads.size > KEPT_DOWNLOADS) downloads.delete(downloads.keys().next().value);
+  return wanted;
+}
+
+async function fetchBuffer(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error("status " + answer.status);
+  return answer.arrayBuffer();
+}
+
+const asBytes = (buffer) => new Uint8Array(buffer);
+
+/** Bring a map up to date with what the server has ready for it. */
+async function load(map, view) {
+  const key = shown.key;
+  const fresh = map.source !== view.factor.url;
+  if (fresh) {
+    map.source = view.factor.url;
+    map.showMeasures(view.measures);
+  }
+  try {
+    if (fresh) {
+      const [rows, own] = await Promise.all([download(view.factor, widenHalfFloats), download(view.colours, asBytes)]);
+      if (map.source !== view.factor.url || shown.key !== key) return;
+      map.take(rows, view.rank, view.error);
+      map.colours.own = own;
+    }
+    if (view.common) {
+      const common = await download(view.common, asBytes);
+      if (shown.key !== key) return;
+      map.colours.common = common;
+    }
+  } catch {
+    if (map.source === view.factor.url) map.source = null;
+    showError("A map could not be loaded; please try again.");
+  }
+  fillPair();
+  schedule();
+}
+
+// ---- what is on the page ---------------------------------------------------------------------------------------
+
+function showPicture() {
+  const { picture } = shown;
+  root.style.setProperty("--aspect", picture.width / picture.height);
+  photo.querySelector("img").src = picture.image.url;
+  const lines = [picture.caption, ...picture.notes].filter(Boolean);
+  find(".gv-caption").replaceChildren(...lines.map((line) => make("span", "", line)));
+  for (const map of [...maps.values(), ...Object.values(pair)]) prepare(map);
+}
+
+function prepare(map) {
+  map.resize(shown.grid);
+  map.image.src = shown.picture.image.url;
+}
+
+/** Lay the checkpoints out as a fork, a section for each run; maps that stay keep what they hold. */
+function arrange() {
+  const wanted = new Set(shown.checkpoints.map((checkpoint) => checkpoint.id));
+  for (const id of maps.keys()) if (!wanted.has(id)) maps.delete(id);
+  for (const checkpoint of shown.checkpoints) if (!maps.has(checkpoint.id)) maps.set(checkpoint.id, newMap(checkpoint));
+  layouts = forkLayout(shown.checkpoints, Object.keys(config.arms));
+  const sections = layouts.map((layout) => {
+    const grid = forkGrid(layout, (item) => maps.get(item.id).node);
+    const heading = layouts.length > 1 ? [make("h3", "gv-run", layout.run)] : [];
+    return make("section", "gv-tree", ...heading, grid);
+  });
+  const pairCells = Object.values(pair).map((map, index) => ({ item: map, row: 1, span: 1, column: index + 1 }));
+  const pairGrid = forkGrid({ rows: 1, columns: 3, cells: pairCells, links: [] }, (map) => map.node);
+  mapsBox.replaceChildren(...sections, make("section", "gv-pair", pairGrid));
+  drawnPins = "";
+  linkWatch.disconnect();
+  for (const cell of mapsBox.querySelectorAll(".gv-cell")) linkWatch.observe(cell);
+  offerCheckpoints();
+  applySettings();
+}
+
+function newMap(checkpoint) {
+  const map = new PatchMap(armLabel(checkpoint.branch), checkpoint.branch);
+  map.checkpoint = checkpoint;
+  map.step.textContent = "step " + grouped(checkpoint.step);
+  map.canvas.setAttribute("aria-label", "Map of " + checkpointName(checkpoint, false));
+  prepare(map);
+  return map;
+}
+
+function showError(sentence) {
+  const line = find(".gv-error");
+  line.hidden = !sentence;
+  setText(line, sentence ?? "");
+  if (sentence) line.scrollIntoView({ block: "nearest" });
+}
+
+function showStatus() {
+  if (!shown) return;
+  const { done, total, grid } = shown;
+  const progress = find(".gv-progress");
+  progress.hidden = done >= total;
+  progress.value = total ? done / total : 0;
+  const bounds = visibleMaps().map((map) => map.bound ?? 0);
+  const patches = grid[0] + " \u00d7 " + grid[1] + " patches";
+  const state = done < total ? done + " of " + total + " checkpoints" : "cosines within \u00b1" + boundText(Math.max(0, ...bounds));
+  setText(find(".gv-status-text"), patches + ", " + state);
+}

@@ -1,0 +1,139 @@
+// One map: a picture of the patches of one checkpoint, with its caption.
+
+const MEASURES = [
+  ["cls_alignment", "CLS", "CLS-patch alignment: mean cosine of the patches to the CLS token, 1/P \u03a3 cos(h_i, h_cls)", 2],
+  ["mean_similarity", "mean", "Mean similarity: mean of the off-diagonal entries of G = XX\u1d40", 2],
+  ["effective_rank", "rank", "Effective rank: exp(\u2212\u03a3 p log p), p = eigenvalues of G over their sum", 1],
+  ["top1_energy", "top 1", "Top-1 energy: the largest eigenvalue of G over the sum of all", 2],
+];
+
+class PatchMap {
+  constructor(heading, branch) {
+    this.canvas = make("canvas");
+    this.image = make("img", "gv-image");
+    this.image.alt = "";
+    this.image.draggable = false;
+    this.marks = make("div", "gv-marks");
+    this.cursor = make("div", "gv-cursor");
+    this.stage = make("div", "gv-stage gv-map", this.image, this.canvas, this.marks, this.cursor);
+    this.heading = make("span", "gv-heading", heading);
+    this.reading = make("output", "gv-reading");
+    this.reading.title = "Cosine of the query to the patch under the pointer";
+    this.step = make("span", "gv-step");
+    this.range = make("span", "gv-range");
+    this.measures = make("dl", "gv-measures");
+    const caption = make(
+      "figcaption", "gv-legend",
+      make("div", "gv-title", this.heading, this.reading),
+      make("div", "gv-subtitle", this.step, this.range),
+      this.measures,
+    );
+    this.node = make("figure", "gv-cell", this.stage, caption);
+    if (branch) this.node.style.setProperty("--arm", "var(--arm-" + branch + ")");
+    this.canvas.setAttribute("role", "img");
+    this.rows = this.source = null;
+  }
+
+  /** Make room for a grid of patches, forgetting what was shown. */
+  resize([rows, columns]) {
+    this.canvas.width = columns;
+    this.canvas.height = rows;
+    this.context = this.canvas.getContext("2d");
+    this.pixelImage = this.context.createImageData(columns, rows);
+    this.pixels = new Uint32Array(this.pixelImage.data.buffer);
+    this.values = new Float32Array(rows * columns);
+    this.forget();
+  }
+
+  forget() {
+    this.rows = this.source = null;
+    this.colours = { own: null, common: null };
+    this.node.classList.add("gv-waiting");
+    this.reading.textContent = "";
+    this.range.textContent = "";
+    this.showMeasures({});
+  }
+
+  showMeasures(measures) {
+    this.shownMeasures = measures;
+    const entries = MEASURES.map(([key, label, title, digits]) => {
+      const value = key in measures ? decimal(measures[key], digits) : "\u2013";
+      const entry = make("div", "", make("dt", "", label), make("dd", "", value));
+      entry.title = title;
+      return entry;
+    });
+    this.measures.replaceChildren(...entries);
+  }
+
+  /** Take the rows of a checkpoint: (P + 1) x rank, the last one CLS; `error` bounds each stored entry of G. */
+  take(rows, rank, error) {
+    Object.assign(this, { rows, rank, error });
+    this.node.classList.remove("gv-waiting");
+  }
+
+  /** Cosines to the query, and how far they may be off. */
+  compute({ positive, negative }) {
+    const query = queryVector(this.rows, this.rank, positive, negative);
+    cosines(this.rows, this.rank, query, this.values);
+    this.bound = cosineError(this.error, (positive.length > 0) + (negative.length > 0), norm(query));
+  }
+
+  paint(low, high, table) {
+    paintValues(this.values, low, high, table, this.pixels);
+    this.context.putImageData(this.pixelImage, 0, 0);
+  }
+
+  paintBytes(bytes) {
+    if (bytes) paintBytes(bytes, this.pixels);
+    else this.pixels.fill(0);
+    this.context.putImageData(this.pixelImage, 0, 0);
+  }
+
+  /** Show the same checkpoint as another map, under a heading of its own. */
+  follow(source, prefix) {
+    this.checkpoint = source.checkpoint;
+    this.node.style.setProperty("--arm", "var(--arm-" + source.checkpoint.branch + ")");
+    setText(this.heading, prefix + armLabel(source.checkpoint.branch));
+    setText(this.step, source.step.textContent);
+    this.canvas.setAttribute("aria-label", source.canvas.getAttribute("aria-label"));
+    if (source.rows === this.rows) return;
+    this.forget();
+    this.showMeasures(source.shownMeasures);
+    if (source.rows) this.take(source.rows, source.rank, source.error);
+  }
+
+  spokenName() {
+    return this.heading.textContent + " " + this.step.textContent;
+  }
+}
+
+/** The map of A minus B; in place of the measures it shows the ends of its own, signed scale. */
+class DifferenceMap extends PatchMap {
+  constructor() {
+    super("A \u2212 B");
+    this.node.classList.add("gv-plain");
+    this.bar = make("div", "gv-bar", make("canvas"), make("div", "gv-ticks"));
+    this.bar.setAttribute("role", "img");
+    this.measures.replaceWith(this.bar);
+    this.canvas.setAttribute("aria-label", "Difference of the two maps");
+    this.reading.title = "Difference under the pointer";
+  }
+
+  /** Cosines of `a` less those of `b`, coloured from -reach to reach. */
+  draw(a, b, reachOf, table) {
+    for (let i = 0; i < this.values.length; i++) this.values[i] = a.values[i] - b.values[i];
+    const reach = reachOf(this.values);
+    this.paint(-reach, reach, table);
+    const ticks = reach === 1 ? ["\u22121", "0", "1"] : [decimal(-reach), "0", decimal(reach)];
+    if (ticks.join() === this.ticks) return;
+    this.ticks = ticks.join();
+    showBar(this.bar, table, ticks);
+  }
+}
+
+/** Draw a colour table as a bar with its numbers beneath. */
+function showBar(bar, table, ticks) {
+  paintBar(bar.querySelector("canvas"), table);
+  bar.querySelector(".gv-ticks").replaceChildren(...ticks.map((text) => make("span", "", text)));
+  bar.setAttribute("aria-label", "Colour scale from " + ticks.at(0) + " to " + ticks.at(-1));
+}

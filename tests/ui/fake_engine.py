@@ -1,0 +1,144 @@
+"""An engine at the seam of the page: synthetic features, no networks, the same calls and the same View.
+
+Features are random waves over a patch's colours and place. Later steps of the plain branch lean towards one common
+direction, so that their maps lose locality much as the real ones do.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gramviz.checkpoints.manifest import CheckpointInfo
+from gramviz.errors import CheckpointError, InputError
+from gramviz.serving.engine import View
+from gramviz.vit.backbones import NetworkConfig
+from gramviz.vit.images import Picture, grid_for, to_tensor
+
+WIDTH = 48
+NETWORK = NetworkConfig("vit_tiny_patch16_224", {}, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+TRUNK_STEPS, BRANCH_STEPS = (1000, 2000), (4000, 6000, 8000)
+
+Array = NDArray[np.float64]
+
+
+def checkpoint(branch: str, step: int, run: str = "small") -> CheckpointInfo:
+    identifier = f"{run}-{branch}-{step}"
+    shown = step in (1000, 2000, 4000, 8000)
+    return CheckpointInfo(
+        id=identifier,
+        run=run,
+        branch=branch,
+        step=step,
+        file=f"{identifier}.safetensors",
+        sha256=identifier,
+        bytes=1,
+        images_seen=step * 64,
+        parent=None if branch == "trunk" else f"{run}-trunk-{TRUNK_STEPS[-1]}",
+        licence="CC0",
+        title=f"{run}, {branch}, step {step}",
+        network=NETWORK,
+        shown=shown,
+    )
+
+
+CHECKPOINTS = (
+    *(checkpoint("trunk", step) for step in TRUNK_STEPS),
+    *(checkpoint(branch, step) for branch in ("plain", "gram") for step in BRANCH_STEPS),
+)
+
+
+class FakeEngine:
+    """Serves synthetic views. `pace`, where given, must be released once for every view: a slow engine on demand."""
+
+    def __init__(
+        self, checkpoints: Sequence[CheckpointInfo] = CHECKPOINTS, pace: threading.Semaphore | None = None
+    ) -> None:
+        self._checkpoints = {info.id: info for info in checkpoints}
+        self._pace = pace
+        self.computed: list[tuple[str, str, int]] = []  # (digest, checkpoint id, patches), as asked for
+        self.closed = 0  # comparisons that were stopped before their end
+
+    def checkpoints(self) -> tuple[CheckpointInfo, ...]:
+        return tuple(self._checkpoints.values())
+
+    def default_ids(self) -> tuple[str, ...]:
+        return tuple(info.id for info in self._checkpoints.values() if info.shown)
+
+    def compare(self, picture: Picture, ids: Sequence[str], patches: int) -> Iterator[View]:
+        infos = [self._info(key) for key in ids]
+        try:
+            for info in infos:
+                if self._pace is not None:
+                    self._pace.acquire(timeout=30)
+                self.computed.append((picture.digest, info.id, patches))
+                yield self._view(picture, info, patches)
+        except GeneratorExit:
+            self.closed += 1
+            raise
+
+    def common_colours(self, picture: Picture, ids: Sequence[str], patches: int) -> dict[str, bytes]:
+        return {key: _colours(features(picture, self._info(key), patches)[:-1], 1) for key in ids}
+
+    def similarity(
+        self, picture: Picture, checkpoint_id: str, patches: int, row: int, column: int
+    ) -> dict[str, Any]:
+        rows, columns = grid_for(picture.size, patches)
+        if not (0 <= row < rows and 0 <= column < columns):
+            raise InputError(f"There is no patch at row {row}, column {column}.")
+        x = features(picture, self._info(checkpoint_id), patches)[:-1]
+        cosines = (x @ x[row * columns + column]).reshape(rows, columns)
+        return {"checkpoint": checkpoint_id, "grid": [rows, columns], "map": cosines.tolist()}
+
+    def spectrum(self, picture: Picture, checkpoint_id: str, patches: int) -> dict[str, Any]:
+        x = features(picture, self._info(checkpoint_id), patches)[:-1]
+        return {"checkpoint": checkpoint_id, "eigenvalues": np.linalg.eigvalsh(x.T @ x)[::-1].tolist()}
+
+    def _info(self, key: str) -> CheckpointInfo:
+        if key not in self._checkpoints:
+            raise CheckpointError(f"There is no checkpoint {key!r}.")
+        return self._checkpoints[key]
+
+    def _view(self, picture: Picture, info: CheckpointInfo, patches: int) -> View:
+        x = features(picture, info, patches)
+        stored = x.astype("<f2")
+        error = float(np.abs(x @ x.T - stored.astype(np.float64) @ stored.astype(np.float64).T).max())
+        spectrum = np.linalg.eigvalsh(x[:-1].T @ x[:-1])[::-1]
+        share = np.clip(spectrum / spectrum.sum(), 1e-12, None)
+        count = len(x) - 1
+        measures = {
+            "cls_alignment": float((x[:-1] @ x[-1]).mean()),
+            "mean_similarity": float((np.square(x[:-1].sum(0)).sum() - count) / (count * (count - 1))),
+            "effective_rank": float(np.exp(-(share * np.log(share)).sum())),
+            "top1_energy": float(share[0]),
+        }
+        grid = grid_for(picture.size, patches)
+        return View(info, grid, stored.tobytes(), WIDTH, error, _colours(x[:-1], 0), measures, 0.01, False)
+
+
+def features(picture: Picture, info: CheckpointInfo, patches: int) -> Array:
+    """Rows of norm 1, the patches and then CLS: (P + 1, WIDTH) float64."""
+    rows, columns = grid_for(picture.size, patches)
+    pixels = to_tensor(picture, (rows, columns), 4).double().numpy()  # (3, 4 rows, 4 columns)
+    blocks = pixels.reshape(3, rows, 4, columns, 4)
+    mean, spread = blocks.mean((2, 4)).reshape(3, -1), blocks.std((2, 4)).reshape(3, -1)
+    y, x = np.indices((rows, columns)).reshape(2, -1) / patches
+    inputs = np.concatenate([5 * mean, 6 * spread, 3 * np.stack([y, x])]).T  # (P, 8)
+    generator = np.random.default_rng(int.from_bytes(info.run.encode(), "little"))
+    waves = generator.normal(size=(8, WIDTH)), generator.uniform(0, 2 * np.pi, WIDTH)
+    local = np.cos(inputs @ waves[0] + waves[1])
+    common = generator.normal(size=WIDTH)
+    lean = {"trunk": 0.2, "plain": 0.2 + info.step / 6000, "gram": 0.25, "gram_hires": 0.15}[info.branch]
+    cls = common + 0.3 * local.mean(0)
+    h = np.concatenate([local + lean * common, cls[None]])
+    return h / np.linalg.norm(h, axis=1, keepdims=True)
+
+
+def _colours(x: Array, shift: int) -> bytes:
+    """Three principal components as bytes; `shift` turns the channels, so that two bases can be told apart."""
+    centred = x - x.mean(0)
+    scores = centred @ np.linalg.eigh(centred.T @ centred)[1][:, -3:]
+    low, high = scores.min(0), scores.max(0)
+    return bytes(np.roll(np.rint((scores - low) / (high - low) * 255), shift, axis=1).astype(np.uint8).tobytes())

@@ -1,0 +1,65 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gramviz.data.samples import SAMPLES
+from gramviz.errors import InputError
+from gramviz.ui.chooser import PATCHES, Request
+
+GOOD = {"token": 3, "sample": "chelsea", "file": None, "patches": 28, "ids": ["a", "b"]}
+
+
+def test_a_request_is_read():
+    assert Request.from_value(GOOD) == Request(3, "chelsea", None, 28, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"patches": 15}, "15 patches cannot be chosen; possible are 14, 20"),
+        ({"patches": [28]}, "cannot be chosen"),
+        ({"ids": []}, "choose at least one checkpoint"),
+        ({"ids": "a"}, "list of checkpoints was damaged"),
+        ({"ids": [1]}, "list of checkpoints was damaged"),
+        ({"sample": None}, "incomplete"),
+        ({"file": {"path": "/x"}}, "incomplete"),
+        ({"sample": 7}, "incomplete"),
+        ({"token": "3"}, "incomplete"),
+    ],
+)
+def test_what_the_page_never_sends_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        Request.from_value({**GOOD, **change})
+
+
+@pytest.mark.parametrize("value", [None, "x", 3, []])
+def test_anything_but_a_request_is_refused(value):
+    with pytest.raises(InputError, match="incomplete"):
+        Request.from_value(value)
+
+
+def test_every_sample_can_be_asked_for_and_is_credited():
+    for sample in SAMPLES:
+        picture, credit = Request(0, sample.id, None, PATCHES[0], ("a",)).picture()
+        assert min(picture.size) >= 64
+        assert sample.title in credit
+        assert credit.endswith(".")
+
+
+def test_an_unknown_sample_is_refused():
+    with pytest.raises(InputError, match="no sample 'dog'"):
+        Request(0, "dog", None, 28, ("a",)).picture()
+
+
+def test_an_uploaded_file_is_read_without_credit(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    file = tmp_path / "own.png"
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    file.write_bytes(buffer.getvalue())
+    request = Request.from_value({**GOOD, "sample": None, "file": {"path": str(file)}})
+    picture, credit = request.picture()
+    assert credit == ""
+    assert np.array_equal(picture.pixels, pixels)

@@ -1,0 +1,103 @@
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gramviz.data.samples import load
+from gramviz.ui.explorer import cached_file
+from gramviz.ui.panels.explore import UNEXPECTED, comparisons
+from gramviz.vit.images import grid_for
+from tests.ui.fake_engine import WIDTH, FakeEngine, features
+
+IDS = ["small-trunk-1000", "small-plain-8000", "small-gram-8000"]
+REQUEST = {"token": 5, "sample": "coffee", "file": None, "patches": 14, "ids": IDS}
+
+
+@pytest.fixture
+def engine():
+    return FakeEngine()
+
+
+def content(file):
+    return Path(file["path"]).read_bytes()
+
+
+def test_one_more_checkpoint_at_a_time(engine, tmp_path):
+    values = list(comparisons(engine, REQUEST, tmp_path))
+    assert [value["done"] for value in values] == [0, 1, 2, 3, 3]
+    assert all(value["total"] == 3 and value["token"] == 5 and value["error"] is None for value in values)
+    assert [list(value["views"]) for value in values[:4]] == [IDS[:count] for count in range(4)]
+    assert [info["id"] for info in values[0]["checkpoints"]] == IDS
+    assert values[0]["grid"] == list(grid_for(load("coffee").size, 14))
+    assert "Cup of coffee" in values[0]["picture"]["caption"]
+
+
+def test_common_colours_come_last(engine, tmp_path):
+    *before, last = comparisons(engine, REQUEST, tmp_path)
+    assert not any("common" in view for value in before for view in value["views"].values())
+    wanted = engine.common_colours(load("coffee"), IDS, 14)
+    assert {key: content(view["common"]) for key, view in last["views"].items()} == wanted
+
+
+def test_values_are_small_json_and_binaries_are_files(engine, tmp_path):
+    *_, last = comparisons(engine, REQUEST, tmp_path)
+    assert len(json.dumps(last)) < 8000
+    view = last["views"][IDS[1]]
+    info = next(info for info in engine.checkpoints() if info.id == IDS[1])
+    stored = np.frombuffer(content(view["factor"]), dtype="<f2").reshape(-1, WIDTH)
+    assert np.array_equal(stored, features(load("coffee"), info, 14).astype("<f2"))
+    assert view["rank"] == WIDTH
+    assert set(view["measures"]) == {"cls_alignment", "mean_similarity", "effective_rank", "top1_energy"}
+    assert content(last["picture"]["image"]).startswith(b"\xff\xd8")
+
+
+def test_same_features_have_the_same_key_and_files(engine, tmp_path):
+    first = list(comparisons(engine, REQUEST, tmp_path))[-1]
+    second = list(comparisons(engine, {**REQUEST, "token": 6, "ids": IDS[:1]}, tmp_path))[-1]
+    assert first["key"] == second["key"]
+    assert first["views"][IDS[0]]["factor"] == second["views"][IDS[0]]["factor"]
+    assert list(comparisons(engine, {**REQUEST, "patches": 20}, tmp_path))[-1]["key"] != first["key"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"ids": ["nothing"]}, "There is no checkpoint 'nothing'."),
+        ({"sample": "dog"}, "There is no sample 'dog'"),
+        ({"patches": 1000}, "1000 patches cannot be chosen"),
+    ],
+)
+def test_a_wrong_request_is_told_in_a_sentence(engine, tmp_path, change, sentence):
+    value = list(comparisons(engine, {**REQUEST, **change}, tmp_path))[-1]
+    assert sentence in value["error"]
+    assert value["token"] == 5
+
+
+def test_the_unexpected_is_logged_and_not_shown(engine, tmp_path, monkeypatch, caplog):
+    def broken(*_args):
+        raise RuntimeError("/secret/path")
+
+    monkeypatch.setattr(engine, "common_colours", broken)
+    with caplog.at_level(logging.ERROR):
+        *_, last = comparisons(engine, REQUEST, tmp_path)
+    assert last == {"token": 5, "error": UNEXPECTED}
+    assert "/secret/path" in caplog.text
+
+
+def test_stopping_early_stops_the_engine(engine, tmp_path):
+    running = comparisons(engine, REQUEST, tmp_path)
+    assert [next(running)["done"], next(running)["done"]] == [0, 1]
+    running.close()
+    assert engine.closed == 1
+    assert len(engine.computed) == 1
+
+
+def test_a_cached_file_is_named_by_its_content(tmp_path):
+    first, again = cached_file(b"abc", "a.bin", tmp_path), cached_file(b"abc", "a.bin", tmp_path)
+    other = cached_file(b"abd", "a.bin", tmp_path)
+    assert first == again != other
+    assert content(first) == b"abc"
+    assert first["meta"] == {"_type": "gradio.FileData"}
+    assert [path.name for path in Path(first["path"]).parent.iterdir()] == ["a.bin"]
