@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -209,12 +210,13 @@ def _train(options: argparse.Namespace) -> None:
         states_at=options.keep_states,
         fork_from=options.fork,
     )
+    last = None
     with tqdm(total=config.steps, unit="step") as bar:
         for report in reports:
             bar.update(report.step - bar.n)
             bar.set_postfix({name: f"{value:.3f}" for name, value in report.losses.items()})
             last = report
-    if not torch.isfinite(torch.tensor([last.total, last.gradient_norm])).all():
+    if last is not None and not math.isfinite(last.total + last.gradient_norm):
         raise GramvizError(
             f"training diverged after step {last.step}: the loss is {last.total}; try a lower learning rate"
         )

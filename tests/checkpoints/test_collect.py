@@ -19,7 +19,9 @@ def arms(tmp_path):
     for branch, weight in (("plain", 0), ("gram", 5)):
         folder = tmp_path / "runs" / branch
         for step in (0, 300, 700, 2000):
-            save_tensors(folder / f"step_{step:06d}.safetensors", create_backbone(TINY).network.state_dict(), {})
+            save_tensors(
+                folder / f"step_{step:06d}.safetensors", create_backbone(TINY).network.state_dict(), {}
+            )
         config = {"network": TINY.to_dict(), "batch_size": 32, "gram": {"weight": weight}}
         (folder / "config.json").write_text(json.dumps(config))
         folders[branch] = folder

@@ -13,7 +13,9 @@ from gramviz.errors import ConfigError, InputError
 
 @pytest.fixture
 def folder(tmp_path):
-    for index, (name, size) in enumerate([("cat/b.png", (40, 20)), ("cat/a.jpg", (16, 16)), ("dog/c.png", (20, 40))]):
+    for index, (name, size) in enumerate(
+        [("cat/b.png", (40, 20)), ("cat/a.jpg", (16, 16)), ("dog/c.png", (20, 40))]
+    ):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         pixels = np.zeros((size[1], size[0], 3), np.uint8)
@@ -76,7 +78,11 @@ def test_a_torchvision_dataset_that_is_unknown_or_not_there_is_named(tmp_path):
 
 
 def test_a_torchvision_dataset_that_is_there_is_read(tmp_path):
-    for name, level in (("accordion", 50), ("zebra", 200), ("BACKGROUND_Google", 0)):  # torchvision drops the last
+    for name, level in (
+        ("accordion", 50),
+        ("zebra", 200),
+        ("BACKGROUND_Google", 0),
+    ):  # torchvision drops the last
         target = tmp_path / "caltech101" / "101_ObjectCategories" / name
         target.mkdir(parents=True)
         Image.fromarray(np.full((20, 30, 3), level, np.uint8)).save(target / "image_0001.jpg")

@@ -152,7 +152,9 @@ def test_too_many_waiting_requests_are_refused_not_queued(tmp_path, monkeypatch)
 
 
 def test_caches_stay_within_their_bytes(tmp_path):
-    made = Engine(make_store(tmp_path), Settings(device="cpu", models=tmp_path, feature_cache=1, model_cache=1))
+    made = Engine(
+        make_store(tmp_path), Settings(device="cpu", models=tmp_path, feature_cache=1, model_cache=1)
+    )
     for seed in range(30):
         list(made.compare(picture(seed), IDS[:2], 16))
     assert 0 < made._results.used <= 2**20

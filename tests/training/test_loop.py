@@ -225,3 +225,26 @@ def test_softmax_centring_moves_the_centres(config, source):
     state, _ = tensors_after(config, source, steps=1)
     assert float(state.dino_center.abs().max()) > 0
     assert float(state.ibot_center.abs().max()) > 0
+
+
+def test_bfloat16_autocast_keeps_weights_and_losses_in_float32_and_stays_near(config, source):
+    exact = next(train(new_state(config, CPU), config, source))
+    state = new_state(config, CPU)
+    rough = next(train(state, config, source, autocast=torch.bfloat16))
+    assert all(p.dtype == torch.float32 for p in state.student.parameters())
+    assert rough.losses == pytest.approx(exact.losses, rel=0.05)
+    assert rough.losses != exact.losses
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_cuda_takes_the_same_step_up_to_its_own_randomness(config, source):
+    device = torch.device("cuda")
+    anchored = dataclasses.replace(config, gram=GramConfig(weight=5.0, teacher_step=1, start=2))
+    state = new_state(anchored, device)
+    reports = list(train(state, anchored, source.to(device), autocast=torch.bfloat16))
+    assert [r.step for r in reports] == [1, 2, 3, 4, 5, 6]
+    assert all(math.isfinite(r.total) for r in reports)
+    restored = new_state(anchored, device)
+    load_tensors(restored, to_tensors(state), 6)
+    assert_equal(to_tensors(restored), to_tensors(state))

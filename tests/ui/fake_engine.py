@@ -51,13 +51,11 @@ CHECKPOINTS = (
 
 
 class FakeEngine:
-    """Serves synthetic views. `pace`, where given, must be released once for every view: a slow engine on demand."""
+    """Serves synthetic views. While `pace` is set it must be released once for every view: a slow engine on demand."""
 
-    def __init__(
-        self, checkpoints: Sequence[CheckpointInfo] = CHECKPOINTS, pace: threading.Semaphore | None = None
-    ) -> None:
+    def __init__(self, checkpoints: Sequence[CheckpointInfo] = CHECKPOINTS) -> None:
         self._checkpoints = {info.id: info for info in checkpoints}
-        self._pace = pace
+        self.pace: threading.Semaphore | None = None
         self.computed: list[tuple[str, str, int]] = []  # (digest, checkpoint id, patches), as asked for
         self.closed = 0  # comparisons that were stopped before their end
 
@@ -71,8 +69,8 @@ class FakeEngine:
         infos = [self._info(key) for key in ids]
         try:
             for info in infos:
-                if self._pace is not None:
-                    self._pace.acquire(timeout=30)
+                if (pace := self.pace) is not None:
+                    pace.acquire(timeout=30)
                 self.computed.append((picture.digest, info.id, patches))
                 yield self._view(picture, info, patches)
         except GeneratorExit:
@@ -126,11 +124,12 @@ def features(picture: Picture, info: CheckpointInfo, patches: int) -> Array:
     mean, spread = blocks.mean((2, 4)).reshape(3, -1), blocks.std((2, 4)).reshape(3, -1)
     y, x = np.indices((rows, columns)).reshape(2, -1) / patches
     inputs = np.concatenate([5 * mean, 6 * spread, 3 * np.stack([y, x])]).T  # (P, 8)
-    generator = np.random.default_rng(int.from_bytes(info.run.encode(), "little"))
+    seed = f"{info.run}{'high' if info.branch == 'gram_hires' else ''}"
+    generator = np.random.default_rng(int.from_bytes(seed.encode(), "little"))
     waves = generator.normal(size=(8, WIDTH)), generator.uniform(0, 2 * np.pi, WIDTH)
     local = np.cos(inputs @ waves[0] + waves[1])
     common = generator.normal(size=WIDTH)
-    lean = {"trunk": 0.2, "plain": 0.2 + info.step / 6000, "gram": 0.25, "gram_hires": 0.15}[info.branch]
+    lean = 0.2 + info.step / (6000 if info.branch == "plain" else 90_000)
     cls = common + 0.3 * local.mean(0)
     h = np.concatenate([local + lean * common, cls[None]])
     return h / np.linalg.norm(h, axis=1, keepdims=True)
@@ -141,4 +140,6 @@ def _colours(x: Array, shift: int) -> bytes:
     centred = x - x.mean(0)
     scores = centred @ np.linalg.eigh(centred.T @ centred)[1][:, -3:]
     low, high = scores.min(0), scores.max(0)
-    return bytes(np.roll(np.rint((scores - low) / (high - low) * 255), shift, axis=1).astype(np.uint8).tobytes())
+    return bytes(
+        np.roll(np.rint((scores - low) / (high - low) * 255), shift, axis=1).astype(np.uint8).tobytes()
+    )

@@ -49,9 +49,7 @@ def test_similarity(client, image):
 
 def test_spectrum(client, image):
     info = CHECKPOINTS[0]
-    answer = client.predict(
-        image=handle_file(image), checkpoint=info.id, patches=14, api_name="/spectrum"
-    )
+    answer = client.predict(image=handle_file(image), checkpoint=info.id, patches=14, api_name="/spectrum")
     x = features(read_picture(image), info, 14)[:-1]
     wanted = np.linalg.eigvalsh(x @ x.T)[::-1]
     assert np.allclose(answer["eigenvalues"], wanted[: len(answer["eigenvalues"])], atol=1e-9)

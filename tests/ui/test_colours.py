@@ -16,7 +16,9 @@ def luminance(colours: np.ndarray) -> np.ndarray:
 
 
 def contrast(first: str, second: str) -> float:
-    light, dark = sorted((float(luminance(list(bytes.fromhex(c[1:])))) for c in (first, second)), reverse=True)
+    light, dark = sorted(
+        (float(luminance(list(bytes.fromhex(c[1:])))) for c in (first, second)), reverse=True
+    )
     return (light + 0.05) / (dark + 0.05)
 
 
@@ -59,6 +61,8 @@ def test_contrast_on_both_backgrounds(suffix):
     background = getattr(look, f"body_background_fill{suffix}")
     for text in ("body_text_color", "body_text_color_subdued"):
         assert contrast(getattr(look, text + suffix), background) >= 4.5
-        assert contrast(getattr(look, text + suffix), getattr(look, f"background_fill_secondary{suffix}")) >= 4.5
+        assert (
+            contrast(getattr(look, text + suffix), getattr(look, f"background_fill_secondary{suffix}")) >= 4.5
+        )
     for arm in ARMS.values():
         assert contrast(arm.colour, background) >= 3

@@ -14,6 +14,7 @@ let timer = 0;
 function send(delay) {
   clearTimeout(timer);
   timer = setTimeout(() => {
+    timer = 0;
     request = { ...request, token: request.token + 1 };
     props.value = request;
     trigger("stop");
@@ -196,3 +197,6 @@ showCount();
 foldWhenNarrow(root);
 find("details").addEventListener("toggle", redrawLinks);
 new ResizeObserver(redrawLinks).observe(find(".gv-forks"));
+
+// For tests and for the curious: which request is the newest, and whether one is about to be sent.
+root.gramviz = { token: () => request.token, waiting: () => timer !== 0 };

@@ -133,6 +133,6 @@ root.gramviz = {
   cosines: (id) => Array.from(maps.get(id).values),
   difference: () => Array.from(pair.difference.values),
   ready: () => Boolean(shown) && shown.done === shown.total && [...maps.values()].every((map) => map.rows),
-  state: () => ({ ...settings, pins: query.pins, cls: query.cls, grid: shown?.grid, key: shown?.key }),
+  state: () => ({ ...settings, pins: query.pins, cls: query.cls, grid: shown?.grid, key: shown?.key, token: shown?.token }),
   render,
 };
