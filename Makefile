@@ -3,7 +3,7 @@ VENV   := .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
-DEV    := pytest hypothesis ruff mypy playwright
+DEV    := pytest hypothesis ruff mypy playwright "setuptools>=77" wheel
 
 .PHONY: run test lint bench clean
 
@@ -21,7 +21,8 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python tests/browser/install_chromium.py
-	for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+	$(PIP) install matplotlib
+	for name in gram compare hover; do $(BIN)/python -m tests.benchmarks.bench_$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gramviz.checkpoints.files import load_tensors, sha256_of, write_atomic
+from gramviz.checkpoints.files import load_tensors, save_tensors, sha256_of, write_atomic
 from gramviz.checkpoints.manifest import MANIFEST, CheckpointInfo, CheckpointStore, write_manifest
 from gramviz.errors import CheckpointError
 from gramviz.vit.backbones import NetworkConfig
@@ -45,9 +45,9 @@ def collect(
             if (step <= fork) != (branch == "trunk"):
                 continue
             source = folder / f"step_{step:06d}.safetensors"
-            load_tensors(source)  # refuses what is missing or damaged
+            tensors, _ = load_tensors(source)
             file = f"{run}/{branch}_step_{step:06d}.safetensors"
-            write_atomic(models / file, source.read_bytes())
+            save_tensors(models / file, tensors, {"step": step, "network": first["network"]})
             rows.append(
                 CheckpointInfo(
                     id=f"{run}/{branch}/{step}",
@@ -56,7 +56,7 @@ def collect(
                     step=step,
                     file=file,
                     sha256=sha256_of(models / file),
-                    bytes=source.stat().st_size,
+                    bytes=(models / file).stat().st_size,
                     images_seen=step * int(first["batch_size"]),
                     parent=parent,
                     licence=licence,

@@ -19,6 +19,8 @@ from torch import Tensor
 
 from gramviz.errors import CheckpointError
 
+METADATA = "gramviz"
+
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file so that, whatever happens, either the old or the whole new content is there."""
@@ -39,12 +41,16 @@ def write_atomic(path: Path, content: bytes) -> None:
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Save tensors with JSON-able metadata as one safetensors file (atomic)."""
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    header = {key: json.dumps(value) for key, value in metadata.items()}
+    # under one key: safetensors writes several in an order of its own, and equal content should be equal bytes
+    header = {METADATA: json.dumps(dict(metadata), sort_keys=True)}
     write_atomic(path, safetensors.torch.save(plain, header))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata of a safetensors file. Raises CheckpointError if it is missing or damaged."""
+    """Tensors and our metadata ({} in a file of another program) of a safetensors file.
+
+    Raises CheckpointError if it is missing or damaged.
+    """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -55,12 +61,12 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(
             f"{path.name!r} is not a readable safetensors file; it may be cut off"
         ) from error
-    metadata = {}
-    for key, value in header.items():
-        try:
-            metadata[key] = json.loads(value)
-        except json.JSONDecodeError:  # written by another program, as plain text
-            metadata[key] = value
+    try:
+        metadata = json.loads(header.get(METADATA, "{}"))
+    except json.JSONDecodeError:
+        metadata = None
+    if not isinstance(metadata, dict):
+        raise CheckpointError(f"the metadata of {path.name!r} is damaged; it must be a JSON object")
     return tensors, metadata
 
 

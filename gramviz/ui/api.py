@@ -13,9 +13,10 @@ import gradio as gr
 
 from gramviz.errors import GramvizError
 from gramviz.serving.engine import Engine
+from gramviz.ui.panels.explore import UNEXPECTED
 from gramviz.vit.images import read_picture
 
-UNEXPECTED = "Something went wrong on our side; please try again."
+AT_ONCE = 4  # calls of one endpoint that run side by side; the engine has its own queue behind
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +48,11 @@ def add_endpoints(engine: Engine) -> None:
         patches = gr.Number(label="patches", precision=0, value=28)
         answer = gr.JSON(label="answer")
         caller = gr.Button()
-    caller.click(similarity, [image, checkpoint, row, column, patches], answer, api_name="similarity")
-    caller.click(spectrum, [image, checkpoint, patches], answer, api_name="spectrum")
+    for work, inputs in (
+        (similarity, [image, checkpoint, row, column, patches]),
+        (spectrum, [image, checkpoint, patches]),
+    ):
+        caller.click(work, inputs, answer, api_name=work.__name__, concurrency_limit=AT_ONCE)
 
 
 def _described(info: Any) -> dict[str, Any]:

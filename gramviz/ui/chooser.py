@@ -36,16 +36,23 @@ class Request:
     ids: tuple[str, ...]
 
     @staticmethod
-    def from_value(value: Any) -> "Request":
-        """Check the component's value. Raises InputError for anything that this page does not send itself."""
+    def from_value(value: Any, uploads: Path) -> "Request":
+        """Check the component's value. Raises InputError for anything that this page does not send itself.
+
+        uploads: the folder of uploaded files; a file from anywhere else is refused.
+        """
         value = value if isinstance(value, dict) else {}
         token, patches, ids = value.get("token"), value.get("patches"), value.get("ids")
         sample, file = value.get("sample"), value.get("file")
         path = file.get("path") if isinstance(file, dict) else None
         if not isinstance(token, int) or (isinstance(sample, str) == isinstance(path, str)):
             raise InputError("The request was incomplete; please choose a picture again.")
+        if path and not Path(path).resolve().is_relative_to(uploads.resolve()):
+            raise InputError("Only a picture that was uploaded here can be used; please choose it again.")
         if patches not in PATCHES:
-            raise InputError(f"{str(patches)[:20]} patches cannot be chosen; possible are {_listed(PATCHES)}.")
+            raise InputError(
+                f"{str(patches)[:20]} patches cannot be chosen; possible are {_listed(PATCHES)}."
+            )
         if not isinstance(ids, list) or not all(isinstance(entry, str) for entry in ids):
             raise InputError("The list of checkpoints was damaged; please choose them again.")
         if not ids:
@@ -56,8 +63,9 @@ class Request:
         """The picture, and where it is from (empty for the visitor's own). Raises InputError."""
         if self.file is not None:
             return read_picture(self.file), ""
-        credit = next((f"{s.title}. {s.source}. {_sentence(s.licence)}" for s in SAMPLES if s.id == self.sample), "")
-        return load(str(self.sample)), credit
+        picture = load(str(self.sample))
+        sample = next(sample for sample in SAMPLES if sample.id == self.sample)
+        return picture, f"{sample.title}. {sample.source}. {sample.licence[:1].upper()}{sample.licence[1:]}."
 
 
 def chooser(checkpoints: Sequence[CheckpointInfo], default_ids: Sequence[str]) -> gr.HTML:
@@ -81,10 +89,6 @@ def chooser(checkpoints: Sequence[CheckpointInfo], default_ids: Sequence[str]) -
 def _thumbnail(sample: str) -> str:
     data = to_jpeg(load(sample), THUMBNAIL_SIDE * 3 // 2)
     return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _listed(numbers: Sequence[int]) -> str:

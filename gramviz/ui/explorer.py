@@ -63,8 +63,8 @@ def error_value(token: int, sentence: str) -> dict[str, Any]:
 class Comparison:
     """One picture seen by some checkpoints, as far as it has come.
 
-    token: number of the visitor's request; key: equal for two comparisons whose features are the same ones, checkpoint
-    by checkpoint; views: what is ready, by checkpoint id.
+    token: number of the visitor's request. key: equal for two comparisons of the same picture in the same patches,
+    whose features then are the same, checkpoint by checkpoint. views: what is ready, by checkpoint id.
     """
 
     token: int
@@ -79,7 +79,12 @@ class Comparison:
 
     @staticmethod
     def begin(
-        token: int, picture: Picture, caption: str, checkpoints: Sequence[CheckpointInfo], patches: int, cache: Path
+        token: int,
+        picture: Picture,
+        caption: str,
+        checkpoints: Sequence[CheckpointInfo],
+        patches: int,
+        cache: Path,
     ) -> "Comparison":
         """The comparison before its first view; `cache` is the folder that Gradio serves files from."""
         return Comparison(
@@ -106,9 +111,9 @@ class Comparison:
         return replace(self, views={**self.views, view.checkpoint.id: entry})
 
     def with_common_colours(self, colours: Mapping[str, bytes], cache: Path) -> "Comparison":
-        """The same with colours in one common basis: checkpoint id -> uint8 (P, 3)."""
+        """The same with colours in a common basis: the id of each of its checkpoints -> uint8 (P, 3)."""
         views = {
-            key: {**entry, "common": cached_file(colours[key], "colours.bin", cache)} if key in colours else entry
+            key: {**entry, "common": cached_file(colours[key], "colours.bin", cache)}
             for key, entry in self.views.items()
         }
         return replace(self, views=views)
@@ -134,6 +139,7 @@ class Comparison:
             "views": dict(self.views),
             "done": len(self.views),
             "total": len(self.checkpoints),
+            "complete": bool(self.views) and all("common" in view for view in self.views.values()),
         }
 
 

@@ -6,12 +6,12 @@ module knows no checkpoint and no picture.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 import gradio as gr
 
-WEB = Path(__file__).parent / "web"
+from gramviz.ui.web import read_web
+
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
 MONO_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
@@ -43,7 +43,7 @@ def arm_variables() -> str:
 
 def page_css() -> str:
     """The style of the page outside its components."""
-    return arm_variables() + (WEB / "page.css").read_text(encoding="utf-8")
+    return arm_variables() + read_web("page.css")
 
 
 def theme() -> gr.themes.Base:

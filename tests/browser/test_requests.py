@@ -21,12 +21,12 @@ def factors(visitor):
 def test_what_is_loaded_already_is_not_fetched_again(visit):
     visitor = visit()
     assert len(factors(visitor)) == len(set(factors(visitor))) == 6
-    visitor.page.get_by_label("with Gram, step 6\u202f000").check()
+    visitor.page.get_by_role("checkbox", name="with Gram, step 6\u202f000").check()
     visitor.ready()
     assert len(factors(visitor)) == 7
     assert visitor.page.locator(".gv-tree .gv-map").count() == 7
-    visitor.page.get_by_label("with Gram, step 6\u202f000").uncheck()
-    visitor.page.get_by_label("trunk, step 1\u202f000").uncheck()
+    visitor.page.get_by_role("checkbox", name="with Gram, step 6\u202f000").uncheck()
+    visitor.page.get_by_role("checkbox", name="trunk, step 1\u202f000").uncheck()
     visitor.ready()
     assert len(factors(visitor)) == 7
     assert visitor.page.locator(".gv-tree .gv-map").count() == 5
@@ -144,11 +144,11 @@ def test_a_picture_can_be_pasted_or_dropped(visit, way):
     visitor = visit()
     content = png(noise(8))
     transfer = visitor.page.evaluate_handle(TRANSFER, list(content))
-    if way == "paste":
-        script = "t => document.body.dispatchEvent(new ClipboardEvent('paste', { clipboardData: t, bubbles: true }))"
-    else:
-        script = "t => document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: t, bubbles: true, cancelable: true }))"
-    transfer.evaluate(script)
+    event = {
+        "paste": "new ClipboardEvent('paste', { clipboardData: transfer, bubbles: true })",
+        "drop": "new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true })",
+    }[way]
+    transfer.evaluate(f"transfer => document.body.dispatchEvent({event})")
     visitor.page.wait_for_function("!document.querySelector('.gv-caption').textContent.includes('Chelsea')")
     visitor.ready()
     assert visitor.state["key"] == f"{read_picture(content).digest}:28"
@@ -165,11 +165,12 @@ def test_a_picture_can_be_taken_with_the_camera(visit):
     assert visitor.page.evaluate("document.querySelector('.gv-dialog video').srcObject") is None
 
 
-NAMELESS = """() => [...document.querySelectorAll('.gv button, .gv input, .gv select, .gv summary, .gv [tabindex]')].filter((node) => {
-    const text = node.getAttribute('aria-label') || node.title || node.textContent || node.closest('label')?.textContent
-        || node.querySelector('img')?.alt;
-    return !text?.trim();
-}).map((node) => node.outerHTML)"""
+NAMELESS = """() => {
+    const controls = document.querySelectorAll('.gv :is(button, input, select, summary, [tabindex])');
+    const name = (node) => node.getAttribute('aria-label') || node.title || node.textContent
+        || node.closest('label')?.textContent || node.querySelector('img')?.alt;
+    return [...controls].filter((node) => !name(node)?.trim()).map((node) => node.outerHTML);
+}"""
 
 
 def test_by_keyboard_alone(visit):
@@ -190,7 +191,9 @@ def test_by_keyboard_alone(visit):
     visitor.ready()
     tab_to("patches")
     visitor.press("ArrowLeft")
-    visitor.page.wait_for_function("document.querySelector('.gv-status-text').textContent.includes('20 patches')")
+    visitor.page.wait_for_function(
+        "document.querySelector('.gv-status-text').textContent.includes('20 patches')"
+    )
     visitor.ready()
     tab_to("gv-photo")
     outline = "getComputedStyle(document.activeElement).outlineStyle"

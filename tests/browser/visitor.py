@@ -45,7 +45,8 @@ class Visitor:
             """() => {
                 const explorer = document.querySelector('.gv-explorer')?.gramviz;
                 const chooser = document.querySelector('.gv-chooser')?.gramviz;
-                return explorer?.ready() && chooser && !chooser.waiting() && explorer.state().token === chooser.token();
+                if (!explorer?.ready() || !chooser || chooser.waiting()) return false;
+                return explorer.state().token === chooser.token();
             }""",
             timeout=20_000,
         )
@@ -73,7 +74,8 @@ class Visitor:
         box: FloatRect | None = (stage or self.photo).bounding_box()
         assert box is not None
         rows, columns = self.state["grid"]
-        return box["x"] + (column + 0.5) * box["width"] / columns, box["y"] + (row + 0.5) * box["height"] / rows
+        across, down = (column + 0.5) / columns, (row + 0.5) / rows
+        return box["x"] + across * box["width"], box["y"] + down * box["height"]
 
     def hover(self, row: int, column: int, stage: Locator | None = None) -> "Visitor":
         self.page.mouse.move(*self.spot(row, column, stage))
@@ -134,7 +136,9 @@ class Visitor:
         return line.inner_text()
 
 
-def expected(picture: Picture, key: str, patches: int, positive: Sequence[int], negative: Sequence[int] = ()) -> Array:
+def expected(
+    picture: Picture, key: str, patches: int, positive: Sequence[int], negative: Sequence[int] = ()
+) -> Array:
     """Cosines in float64 from the features themselves; index -1 is CLS."""
     x = features(picture, INFO[key], patches)
     query = x[list(positive)].mean(0)
@@ -143,7 +147,9 @@ def expected(picture: Picture, key: str, patches: int, positive: Sequence[int], 
     return x[:-1] @ query / np.linalg.norm(query)
 
 
-def bound(picture: Picture, key: str, patches: int, positive: Sequence[int], negative: Sequence[int] = ()) -> float:
+def bound(
+    picture: Picture, key: str, patches: int, positive: Sequence[int], negative: Sequence[int] = ()
+) -> float:
     """How far the page's cosines may be off, from the rounding of its half floats."""
     x = features(picture, INFO[key], patches)
     half = x.astype(np.float16).astype(np.float64)

@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from gramviz.checkpoints.files import load_tensors, save_tensors, sha256_of, write_atomic
 from gramviz.errors import CheckpointError
@@ -38,6 +39,19 @@ def test_damaged_and_pickled_files_are_refused_without_their_path(tmp_path, cont
     with pytest.raises(CheckpointError, match=r"weights\.safetensors") as caught:
         load_tensors(path)
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_equal_content_is_equal_bytes_and_foreign_metadata_is_left_alone(tmp_path):
+    tensors = {name: torch.ones(3) for name in "zyx"}
+    metadata = {"step": 1, "a": 2, "network": {"k": 3}}
+    save_tensors(tmp_path / "1", tensors, metadata)
+    save_tensors(tmp_path / "2", dict(reversed(tensors.items())), dict(reversed(metadata.items())))
+    assert sha256_of(tmp_path / "1") == sha256_of(tmp_path / "2")
+    save_file(tensors, tmp_path / "3", {"format": "pt", "other": "x"})
+    assert load_tensors(tmp_path / "3")[1] == {}
+    save_file(tensors, tmp_path / "4", {"gramviz": "[1"})
+    with pytest.raises(CheckpointError, match="metadata of '4' is damaged"):
+        load_tensors(tmp_path / "4")
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -51,12 +51,14 @@ CHECKPOINTS = (
 
 
 class FakeEngine:
-    """Serves synthetic views. While `pace` is set it must be released once for every view: a slow engine on demand."""
+    """Serves synthetic views. While `pace` is set, each view waits for one release of it: slow on demand."""
 
-    def __init__(self, checkpoints: Sequence[CheckpointInfo] = CHECKPOINTS) -> None:
+    def __init__(self, checkpoints: Sequence[CheckpointInfo] = CHECKPOINTS, width: int = WIDTH) -> None:
         self._checkpoints = {info.id: info for info in checkpoints}
+        self._width = width
         self.pace: threading.Semaphore | None = None
         self.computed: list[tuple[str, str, int]] = []  # (digest, checkpoint id, patches), as asked for
+        self.bases: list[list[str]] = []  # ids that were given one basis
         self.closed = 0  # comparisons that were stopped before their end
 
     def checkpoints(self) -> tuple[CheckpointInfo, ...]:
@@ -78,7 +80,10 @@ class FakeEngine:
             raise
 
     def common_colours(self, picture: Picture, ids: Sequence[str], patches: int) -> dict[str, bytes]:
-        return {key: _colours(features(picture, self._info(key), patches)[:-1], 1) for key in ids}
+        self.bases.append(list(ids))
+        return {
+            key: _colours(features(picture, self._info(key), patches, self._width)[:-1], 1) for key in ids
+        }
 
     def similarity(
         self, picture: Picture, checkpoint_id: str, patches: int, row: int, column: int
@@ -86,12 +91,12 @@ class FakeEngine:
         rows, columns = grid_for(picture.size, patches)
         if not (0 <= row < rows and 0 <= column < columns):
             raise InputError(f"There is no patch at row {row}, column {column}.")
-        x = features(picture, self._info(checkpoint_id), patches)[:-1]
+        x = features(picture, self._info(checkpoint_id), patches, self._width)[:-1]
         cosines = (x @ x[row * columns + column]).reshape(rows, columns)
         return {"checkpoint": checkpoint_id, "grid": [rows, columns], "map": cosines.tolist()}
 
     def spectrum(self, picture: Picture, checkpoint_id: str, patches: int) -> dict[str, Any]:
-        x = features(picture, self._info(checkpoint_id), patches)[:-1]
+        x = features(picture, self._info(checkpoint_id), patches, self._width)[:-1]
         return {"checkpoint": checkpoint_id, "eigenvalues": np.linalg.eigvalsh(x.T @ x)[::-1].tolist()}
 
     def _info(self, key: str) -> CheckpointInfo:
@@ -100,7 +105,7 @@ class FakeEngine:
         return self._checkpoints[key]
 
     def _view(self, picture: Picture, info: CheckpointInfo, patches: int) -> View:
-        x = features(picture, info, patches)
+        x = features(picture, info, patches, self._width)
         stored = x.astype("<f2")
         error = float(np.abs(x @ x.T - stored.astype(np.float64) @ stored.astype(np.float64).T).max())
         spectrum = np.linalg.eigvalsh(x[:-1].T @ x[:-1])[::-1]
@@ -113,11 +118,13 @@ class FakeEngine:
             "top1_energy": float(share[0]),
         }
         grid = grid_for(picture.size, patches)
-        return View(info, grid, stored.tobytes(), WIDTH, error, _colours(x[:-1], 0), measures, 0.01, False)
+        return View(
+            info, grid, stored.tobytes(), self._width, error, _colours(x[:-1], 0), measures, 0.01, False
+        )
 
 
-def features(picture: Picture, info: CheckpointInfo, patches: int) -> Array:
-    """Rows of norm 1, the patches and then CLS: (P + 1, WIDTH) float64."""
+def features(picture: Picture, info: CheckpointInfo, patches: int, width: int = WIDTH) -> Array:
+    """Rows of norm 1, the patches and then CLS: (P + 1, width) float64."""
     rows, columns = grid_for(picture.size, patches)
     pixels = to_tensor(picture, (rows, columns), 4).double().numpy()  # (3, 4 rows, 4 columns)
     blocks = pixels.reshape(3, rows, 4, columns, 4)
@@ -126,9 +133,9 @@ def features(picture: Picture, info: CheckpointInfo, patches: int) -> Array:
     inputs = np.concatenate([5 * mean, 6 * spread, 3 * np.stack([y, x])]).T  # (P, 8)
     seed = f"{info.run}{'high' if info.branch == 'gram_hires' else ''}"
     generator = np.random.default_rng(int.from_bytes(seed.encode(), "little"))
-    waves = generator.normal(size=(8, WIDTH)), generator.uniform(0, 2 * np.pi, WIDTH)
+    waves = generator.normal(size=(8, width)), generator.uniform(0, 2 * np.pi, width)
     local = np.cos(inputs @ waves[0] + waves[1])
-    common = generator.normal(size=WIDTH)
+    common = generator.normal(size=width)
     lean = 0.2 + info.step / (6000 if info.branch == "plain" else 90_000)
     cls = common + 0.3 * local.mean(0)
     h = np.concatenate([local + lean * common, cls[None]])

@@ -5,7 +5,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from gramviz.ui.api import UNEXPECTED
+from gramviz.ui.panels.explore import UNEXPECTED
 from gramviz.vit.images import grid_for, read_picture
 from tests.ui.fake_engine import CHECKPOINTS, FakeEngine, features
 from tests.ui.live import serving
@@ -64,7 +64,7 @@ def test_documentation_names_the_parameters(client):
 
 
 def test_an_error_is_one_sentence(client, image, tmp_path):
-    with pytest.raises(AppError, match="There is no checkpoint 'none'."):
+    with pytest.raises(AppError, match="There is no checkpoint 'none'"):
         client.predict(
             image=handle_file(image), checkpoint="none", row=0, column=0, patches=14, api_name="/similarity"
         )

@@ -11,8 +11,8 @@ from gramviz.ui.chooser import PATCHES, Request
 GOOD = {"token": 3, "sample": "chelsea", "file": None, "patches": 28, "ids": ["a", "b"]}
 
 
-def test_a_request_is_read():
-    assert Request.from_value(GOOD) == Request(3, "chelsea", None, 28, ("a", "b"))
+def test_a_request_is_read(tmp_path):
+    assert Request.from_value(GOOD, tmp_path) == Request(3, "chelsea", None, 28, ("a", "b"))
 
 
 @pytest.mark.parametrize(
@@ -29,15 +29,26 @@ def test_a_request_is_read():
         ({"token": "3"}, "incomplete"),
     ],
 )
-def test_what_the_page_never_sends_is_refused(change, message):
+def test_what_the_page_never_sends_is_refused(change, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        Request.from_value({**GOOD, **change})
+        Request.from_value({**GOOD, **change}, tmp_path)
 
 
 @pytest.mark.parametrize("value", [None, "x", 3, []])
-def test_anything_but_a_request_is_refused(value):
+def test_anything_but_a_request_is_refused(value, tmp_path):
     with pytest.raises(InputError, match="incomplete"):
-        Request.from_value(value)
+        Request.from_value(value, tmp_path)
+
+
+@pytest.mark.parametrize("path", ["other/x.png", "uploads/../other/x.png", "uploads/link.png"])
+def test_a_file_from_elsewhere_is_refused(path, tmp_path):
+    uploads, other = tmp_path / "uploads", tmp_path / "other"
+    uploads.mkdir()
+    other.mkdir()
+    (other / "x.png").write_bytes(b"secret")
+    (uploads / "link.png").symlink_to(other / "x.png")
+    with pytest.raises(InputError, match="Only a picture that was uploaded here"):
+        Request.from_value({**GOOD, "sample": None, "file": {"path": str(tmp_path / path)}}, uploads)
 
 
 def test_every_sample_can_be_asked_for_and_is_credited():
@@ -59,7 +70,7 @@ def test_an_uploaded_file_is_read_without_credit(tmp_path):
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     file.write_bytes(buffer.getvalue())
-    request = Request.from_value({**GOOD, "sample": None, "file": {"path": str(file)}})
+    request = Request.from_value({**GOOD, "sample": None, "file": {"path": str(file)}}, tmp_path)
     picture, credit = request.picture()
     assert credit == ""
     assert np.array_equal(picture.pixels, pixels)

@@ -9,7 +9,7 @@ from gramviz.data.samples import load
 from gramviz.ui.explorer import cached_file
 from gramviz.ui.panels.explore import UNEXPECTED, comparisons
 from gramviz.vit.images import grid_for
-from tests.ui.fake_engine import WIDTH, FakeEngine, features
+from tests.ui.fake_engine import CHECKPOINTS, WIDTH, FakeEngine, checkpoint, features
 
 IDS = ["small-trunk-1000", "small-plain-8000", "small-gram-8000"]
 REQUEST = {"token": 5, "sample": "coffee", "file": None, "patches": 14, "ids": IDS}
@@ -28,6 +28,7 @@ def test_one_more_checkpoint_at_a_time(engine, tmp_path):
     values = list(comparisons(engine, REQUEST, tmp_path))
     assert [value["done"] for value in values] == [0, 1, 2, 3, 3]
     assert all(value["total"] == 3 and value["token"] == 5 and value["error"] is None for value in values)
+    assert [value["complete"] for value in values] == [False] * 4 + [True]
     assert [list(value["views"]) for value in values[:4]] == [IDS[:count] for count in range(4)]
     assert [info["id"] for info in values[0]["checkpoints"]] == IDS
     assert values[0]["grid"] == list(grid_for(load("coffee").size, 14))
@@ -39,6 +40,14 @@ def test_common_colours_come_last(engine, tmp_path):
     assert not any("common" in view for value in before for view in value["views"].values())
     wanted = engine.common_colours(load("coffee"), IDS, 14)
     assert {key: content(view["common"]) for key, view in last["views"].items()} == wanted
+
+
+def test_each_run_has_a_common_basis_of_its_own(tmp_path):
+    wide = [checkpoint("gram", 8000, "wide"), checkpoint("plain", 8000, "wide")]
+    engine = FakeEngine([*CHECKPOINTS, *wide])
+    *_, last = comparisons(engine, {**REQUEST, "ids": [*IDS, *(info.id for info in wide)]}, tmp_path)
+    assert engine.bases == [IDS, [info.id for info in wide]]
+    assert last["complete"]
 
 
 def test_values_are_small_json_and_binaries_are_files(engine, tmp_path):

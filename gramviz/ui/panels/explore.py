@@ -47,11 +47,12 @@ def explore_panel(page: gr.Blocks, engine: Engine) -> None:
 def comparisons(engine: Engine, value: Any, cache: Path) -> Iterator[dict[str, Any]]:
     """Values of the explorer for one request: the picture, then one more checkpoint at a time, then common colours.
 
-    Never raises: what cannot be done is told in one sentence.
+    cache: the folder of uploaded files and of those that Gradio serves. Never raises: what cannot be done is told in
+    one sentence.
     """
     token = value.get("token", 0) if isinstance(value, dict) else 0
     try:
-        request = Request.from_value(value)
+        request = Request.from_value(value, cache)
         picture, caption = request.picture()
         known = {info.id: info for info in engine.checkpoints()}
         chosen = [known[key] for key in dict.fromkeys(request.ids) if key in known]
@@ -61,7 +62,11 @@ def comparisons(engine: Engine, value: Any, cache: Path) -> Iterator[dict[str, A
         for view in views:
             comparison = comparison.with_view(view, cache)
             yield comparison.as_value()
-        common = engine.common_colours(picture, request.ids, request.patches)
+        common: dict[str, bytes] = {}
+        for run in dict.fromkeys(info.run for info in chosen):
+            # one basis for each run: networks of different runs need not have features of one width
+            ids = [info.id for info in chosen if info.run == run]
+            common |= engine.common_colours(picture, ids, request.patches)
         yield comparison.with_common_colours(common, cache).as_value()
     except GramvizError as error:
         yield error_value(token, str(error))

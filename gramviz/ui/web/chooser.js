@@ -40,6 +40,7 @@ function showChoice(picture) {
   for (const button of find(".gv-samples").children) button.setAttribute("aria-pressed", button.dataset.id === request.sample);
 }
 
+// the explorer tells what came of a request: one that failed falls back to the last picture that could be used
 document.addEventListener("gv-answer", ({ detail }) => {
   if (detail.token !== request.token) return;
   if (detail.met) accepted = pictureOf(request);
@@ -48,7 +49,8 @@ document.addEventListener("gv-answer", ({ detail }) => {
 
 async function takeFile(file) {
   if (!file) return;
-  if (file.size > config.maxBytes) return say("This file is larger than " + Math.floor(config.maxBytes / 2 ** 20) + " MB; please choose a smaller one.");
+  const most = Math.floor(config.maxBytes / 2 ** 20);
+  if (file.size > config.maxBytes) return say("This file is larger than " + most + " MB; please choose a smaller one.");
   say("Uploading\u2026");
   try {
     const { path, url } = await upload(file);
@@ -149,9 +151,10 @@ function showCheckpoints() {
   layouts = forkLayout(config.checkpoints, Object.keys(config.arms));
   const sections = layouts.map((layout) => {
     layout.nodes = new Map(layout.cells.map(({ item }) => [item.id, checkpointBox(item, layouts.length > 1)]));
-    const names = layout.branches.map((branch, index) => ({ item: { name: branch }, row: index + 1, span: 1, column: layout.columns + 1 }));
+    const column = layout.columns + 1;
+    const names = layout.branches.map((branch, index) => ({ item: { name: branch }, row: index + 1, span: 1, column }));
     const nodeOf = (item) => (item.name ? branchName(item.name) : layout.nodes.get(item.id));
-    const grid = forkGrid({ ...layout, columns: layout.columns + 1, cells: [...layout.cells, ...names] }, nodeOf);
+    const grid = forkGrid({ ...layout, columns: column, cells: [...layout.cells, ...names] }, nodeOf);
     layout.svg = grid.querySelector("svg");
     const heading = layouts.length > 1 ? [make("h3", "gv-run", layout.run)] : [];
     return make("section", "gv-tree", ...heading, grid);

@@ -21,7 +21,7 @@ function update() {
   const value = props.value && JSON.parse(JSON.stringify(props.value));
   if (!value || (shown && value.token < shown.token)) return; // nothing yet, or an answer to an older request
   showError(value.error);
-  if (value.error || value.done > 0) tellChooser(value);
+  document.dispatchEvent(new CustomEvent("gv-answer", { detail: { token: value.token, met: !value.error } }));
   if (value.error) {
     if (shown) Object.assign(shown, { token: value.token, total: shown.done });
     return showStatus();
@@ -34,11 +34,6 @@ function update() {
   for (const { id } of value.checkpoints) if (value.views[id]) load(maps.get(id), value.views[id]);
   showStatus();
   schedule();
-}
-
-/** Let the chooser know whether a request could be met, so that it falls back to the last picture that could. */
-function tellChooser({ token, error }) {
-  document.dispatchEvent(new CustomEvent("gv-answer", { detail: { token, met: !error } }));
 }
 
 const idsOf = (value) => JSON.stringify(value.checkpoints.map((checkpoint) => checkpoint.id));
@@ -150,7 +145,8 @@ function showStatus() {
   progress.hidden = done >= total;
   progress.value = total ? done / total : 0;
   const bounds = visibleMaps().map((map) => map.bound ?? 0);
-  const patches = grid[0] + " \u00d7 " + grid[1] + " patches";
-  const state = done < total ? done + " of " + total + " checkpoints" : "cosines within \u00b1" + boundText(Math.max(0, ...bounds));
-  setText(find(".gv-status-text"), patches + ", " + state);
+  const parts = [grid[0] + " \u00d7 " + grid[1] + " patches"];
+  if (done < total) parts.push(done + " of " + total + " checkpoints");
+  else if (bounds.length) parts.push("cosines within \u00b1" + boundText(Math.max(...bounds)));
+  setText(find(".gv-status-text"), parts.join(", "));
 }

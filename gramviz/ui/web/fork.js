@@ -3,7 +3,8 @@
 
 /** Group checkpoints by run and give each its place: { run, rows, columns, cells: [{ item, row, span, column }], links }. */
 function forkLayout(items, branchOrder) {
-  return [...new Set(items.map((item) => item.run))].map((run) => layoutRun(run, items.filter((item) => item.run === run), branchOrder));
+  const runs = [...new Set(items.map((item) => item.run))];
+  return runs.map((run) => layoutRun(run, items.filter((item) => item.run === run), branchOrder));
 }
 
 function layoutRun(run, items, branchOrder) {

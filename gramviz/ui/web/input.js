@@ -124,6 +124,7 @@ function redrawLinks() {
 }
 
 foldWhenNarrow(root);
+find(".gv-glossary dl").append(...GLOSSARY.flatMap(([term, meaning]) => [make("dt", "", term), make("dd", "", meaning)]));
 applySettings();
 watch("value", update);
 update();
@@ -132,7 +133,7 @@ update();
 root.gramviz = {
   cosines: (id) => Array.from(maps.get(id).values),
   difference: () => Array.from(pair.difference.values),
-  ready: () => Boolean(shown) && shown.done === shown.total && [...maps.values()].every((map) => map.rows),
+  ready: () => Boolean(shown?.complete) && [...maps.values()].every((map) => map.rows && map.colours.common),
   state: () => ({ ...settings, pins: query.pins, cls: query.cls, grid: shown?.grid, key: shown?.key, token: shown?.token }),
   render,
 };

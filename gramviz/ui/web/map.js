@@ -1,10 +1,18 @@
 // One map: a picture of the patches of one checkpoint, with its caption.
 
 const MEASURES = [
-  ["cls_alignment", "CLS", "CLS-patch alignment: mean cosine of the patches to the CLS token, 1/P \u03a3 cos(h_i, h_cls)", 2],
-  ["mean_similarity", "mean", "Mean similarity: mean of the off-diagonal entries of G = XX\u1d40", 2],
-  ["effective_rank", "rank", "Effective rank: exp(\u2212\u03a3 p log p), p = eigenvalues of G over their sum", 1],
+  ["cls_alignment", "CLS", "CLS-patch alignment: the mean cosine of the patches to the CLS token, 1/P \u03a3 cos(h\u1d62, CLS)", 2],
+  ["mean_similarity", "mean", "Mean similarity: the mean of all entries of G = XX\u1d40 off its diagonal", 2],
+  ["effective_rank", "rank", "Effective rank: exp(\u2212\u03a3 p log p), where p are the eigenvalues of G over their sum", 1],
   ["top1_energy", "top 1", "Top-1 energy: the largest eigenvalue of G over the sum of all", 2],
+];
+
+const NOTHING = "\u2013"; // where a number is still to come
+const READING = "The cosine of the query to the patch under the pointer";
+const GLOSSARY = [
+  ["large", READING + "; rows and columns count from 0"],
+  ...MEASURES.map(([, label, meaning]) => [label, meaning]),
+  ["G", "The cosines of all pairs of the P patches; X holds their features, each row divided by its length"],
 ];
 
 class PatchMap {
@@ -17,8 +25,8 @@ class PatchMap {
     this.cursor = make("div", "gv-cursor");
     this.stage = make("div", "gv-stage gv-map", this.image, this.canvas, this.marks, this.cursor);
     this.heading = make("span", "gv-heading", heading);
-    this.reading = make("output", "gv-reading");
-    this.reading.title = "Cosine of the query to the patch under the pointer";
+    this.reading = make("span", "gv-reading");
+    this.reading.title = READING;
     this.step = make("span", "gv-step");
     this.range = make("span", "gv-range");
     this.measures = make("dl", "gv-measures");
@@ -49,7 +57,7 @@ class PatchMap {
     this.rows = this.source = null;
     this.colours = { own: null, common: null };
     this.node.classList.add("gv-waiting");
-    this.reading.textContent = "";
+    this.reading.textContent = NOTHING;
     this.range.textContent = "";
     this.showMeasures({});
   }
@@ -57,7 +65,7 @@ class PatchMap {
   showMeasures(measures) {
     this.shownMeasures = measures;
     const entries = MEASURES.map(([key, label, title, digits]) => {
-      const value = key in measures ? decimal(measures[key], digits) : "\u2013";
+      const value = key in measures ? decimal(measures[key], digits) : NOTHING;
       const entry = make("div", "", make("dt", "", label), make("dd", "", value));
       entry.title = title;
       return entry;

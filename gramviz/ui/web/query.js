@@ -40,7 +40,7 @@ class Query {
 
   /** In words. */
   describe() {
-    if (this.following) return "Query follows the pointer";
+    if (this.following) return "Query: the pointer";
     if (this.cls) return "Query: CLS token";
     const count = (sign) => this.pins.filter((pin) => pin.sign === sign).length;
     const [plus, minus] = [count(1), count(-1)];

@@ -13,7 +13,6 @@ function readSettings() {
 function applySettings() {
   settings = readSettings();
   const overlay = settings.overlay === "on";
-  root.dataset.view = settings.view;
   root.classList.toggle("gv-smooth", settings.pixels === "smooth");
   root.classList.toggle("gv-overlay", overlay);
   root.style.setProperty("--opacity", overlay ? settings.opacity / 100 : 1);
