@@ -4,11 +4,12 @@ import re
 import shlex
 from pathlib import Path
 
-import pytest
-
 from gramviz.__main__ import _parser
 from gramviz.data.samples import load
+from gramviz.serving.engine import Engine
+from gramviz.serving.settings import Settings
 from gramviz.vit.images import to_jpeg
+from tests.ui.live import serving
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -81,11 +82,13 @@ def test_no_placeholder_is_left():
     assert not re.search(r"@[A-Z]+@", README)
 
 
-@pytest.mark.browser
-def test_the_client_example_runs_against_the_page(tmp_path, monkeypatch, capsys, live_page):
+def test_the_client_example_runs_against_the_page(tmp_path, monkeypatch, capsys):
     (example,) = [b for b in blocks("python") if "gradio_client" in b]
     (tmp_path / "photo.jpg").write_bytes(to_jpeg(load("chelsea")))
     monkeypatch.chdir(tmp_path)
-    exec(compile(example.replace("http://127.0.0.1:7860", live_page), "README.md", "exec"), {})
+    engine = Engine.from_settings(Settings(device="cpu"))
+    with serving(engine, tmp_path / "served") as address:
+        exec(compile(example.replace("http://127.0.0.1:7860", address), "README.md", "exec"), {})
+    engine.close()
     first = capsys.readouterr().out.splitlines()[0]
     assert first.startswith("[19, 28] 1.0") or first.startswith("[19, 28] 0.99999")

@@ -142,7 +142,6 @@ function checkpointBox(checkpoint, severalRuns) {
   Object.assign(box, { type: "checkbox", name: "ids", value: checkpoint.id, checked: request.ids.includes(checkpoint.id) });
   box.setAttribute("aria-label", checkpointName(checkpoint, severalRuns));
   const cell = make("label", "gv-cell", box, make("span", "gv-step", grouped(checkpoint.step)));
-  cell.title = checkpoint.title;
   cell.style.setProperty("--arm", "var(--arm-" + checkpoint.branch + ")");
   return cell;
 }
@@ -157,7 +156,7 @@ function showCheckpoints() {
     const grid = forkGrid({ ...layout, columns: column, cells: [...layout.cells, ...names] }, nodeOf);
     layout.svg = grid.querySelector("svg");
     const heading = layouts.length > 1 ? [make("h3", "gv-run", layout.run)] : [];
-    return make("section", "gv-tree", ...heading, grid);
+    return make("section", "gv-tree", ...heading, grid, make("p", "gv-about", layout.cells[0].item.title));
   });
   find(".gv-forks").replaceChildren(...sections);
 }
