@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--fork", type=Path, default=None, help="start from this kept state of another run")
     train.add_argument("--gram-weight", type=float, default=None, help="Gram weight instead of the config's")
     train.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default %(default)s)")
-    train.add_argument("--float32", action="store_true", help="no bfloat16 autocast")
+    train.add_argument("--float32", action="store_true", help="no bfloat16, even where it is faster")
     train.add_argument(
         "--root", type=Path, default=Path("data"), help="where torchvision keeps its data sets"
     )
@@ -183,11 +183,11 @@ def _models(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     import dataclasses
 
-    import torch
     from tqdm import tqdm
 
     from gramviz.serving.settings import choose_device
     from gramviz.training.config import TrainConfig
+    from gramviz.training.loop import faster_dtype
     from gramviz.training.runs import run
 
     try:
@@ -205,7 +205,7 @@ def _train(options: argparse.Namespace) -> None:
         config,
         source,
         device=device,
-        autocast=None if options.float32 or device.type == "mps" else torch.bfloat16,
+        autocast=None if options.float32 else faster_dtype(device),
         checkpoints_at=options.checkpoints,
         states_at=options.keep_states,
         fork_from=options.fork,

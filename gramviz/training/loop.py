@@ -115,6 +115,28 @@ def train(
             return
 
 
+def faster_dtype(device: torch.device) -> torch.dtype | None:
+    """bfloat16 where the device gains from it in autocast, else None (float32).
+
+    CUDA says so itself; a CPU is timed on one matrix product, since some have units for bfloat16 and others
+    emulate it at a loss; Apple's GPU stays in float32.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
+    if device.type != "cpu":
+        return None
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a = torch.ones(1024, 512, dtype=dtype)
+        times = []
+        for _ in range(5):
+            started = time.perf_counter()
+            torch.mm(a, a.T)
+            times.append(time.perf_counter() - started)
+        seconds[dtype] = min(times)
+    return torch.bfloat16 if seconds[torch.bfloat16] < 0.8 * seconds[torch.float32] else None
+
+
 def batch_indices(count: int, batch_size: int, seed: int, step: int) -> Tensor:
     """Indices of batch `step`: [batch_size] int64. Each epoch is one permutation seeded with (seed, epoch)."""
     first = step * batch_size

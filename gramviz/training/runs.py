@@ -27,6 +27,7 @@ from gramviz.vit.backbones import DenseBackbone
 
 STATE = "state.safetensors"
 LOG = "log.jsonl"
+AUTOCAST = {None: None, "bfloat16": torch.bfloat16}
 
 
 def run(
@@ -44,11 +45,12 @@ def run(
     """Train in `folder`, resuming where its saved state stands; yields after each step.
 
     A new run starts from `fork_from`, a state kept by another run, where given: its configuration may differ
-    from that run's in the Gram section alone. State is saved every `save_every` steps, at the end, and when the
+    from that run's in the Gram section alone. `autocast` is for a new run; one that goes on, or forks, keeps the
+    dtype that its state was trained with. State is saved every `save_every` steps, at the end, and when the
     generator is closed. Raises ConfigError where the folder or the fork belongs to another configuration.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state = _start(folder, config, device, fork_from)
+    state, autocast = _start(folder, config, device, fork_from, autocast)
     _cut_log(folder / LOG, state.step)
     write_atomic(folder / "config.json", (json.dumps(config.to_dict(), indent=2) + "\n").encode())
     if state.step in checkpoints_at:
@@ -61,15 +63,15 @@ def run(
                 if state.step in checkpoints_at:
                     export(folder, state.teacher.backbone, state.step, config)
                 if state.step in states_at:
-                    save_state(folder / f"state_{state.step:06d}.safetensors", state, config)
+                    save_state(folder / f"state_{state.step:06d}.safetensors", state, config, autocast)
                 if state.step % save_every == 0:
                     log.flush()
-                    save_state(folder / STATE, state, config)
+                    save_state(folder / STATE, state, config, autocast)
                     saved = state.step
                 yield report
     finally:
         if state.step != saved:
-            save_state(folder / STATE, state, config)
+            save_state(folder / STATE, state, config, autocast)
 
 
 def export(folder: Path, backbone: DenseBackbone, step: int, config: TrainConfig) -> Path:
@@ -80,33 +82,44 @@ def export(folder: Path, backbone: DenseBackbone, step: int, config: TrainConfig
     return path
 
 
-def save_state(path: Path, state: TrainState, config: TrainConfig) -> None:
+def save_state(path: Path, state: TrainState, config: TrainConfig, autocast: torch.dtype | None) -> None:
     """Write everything that a run needs to go on (atomic)."""
-    save_tensors(path, to_tensors(state), {"step": state.step, "config": config.to_dict()})
+    dtype = None if autocast is None else str(autocast).removeprefix("torch.")
+    metadata = {"step": state.step, "config": config.to_dict(), "autocast": dtype}
+    save_tensors(path, to_tensors(state), metadata)
 
 
-def read_state(path: Path, device: torch.device) -> tuple[TrainState, TrainConfig]:
-    """A saved state with the configuration it was trained under. Raises CheckpointError where it is damaged."""
+def read_state(path: Path, device: torch.device) -> tuple[TrainState, TrainConfig, torch.dtype | None]:
+    """A saved state, the configuration and the autocast dtype it was trained with.
+
+    Raises CheckpointError where the file is damaged or holds weights alone.
+    """
     tensors, metadata = read_tensors(path)
-    if not {"step", "config"} <= metadata.keys():
-        raise CheckpointError(f"{path.name!r} is not a training state; it holds weights alone")
+    if not {"step", "config", "autocast"} <= metadata.keys() or metadata["autocast"] not in AUTOCAST:
+        raise CheckpointError(f"{path.name!r} is not a training state that this version can read")
     config = TrainConfig.from_dict(metadata["config"])
     state = new_state(config, device)
     load_tensors(state, tensors, metadata["step"])
-    return state, config
+    return state, config, AUTOCAST[metadata["autocast"]]
 
 
-def _start(folder: Path, config: TrainConfig, device: torch.device, fork_from: Path | None) -> TrainState:
+def _start(
+    folder: Path,
+    config: TrainConfig,
+    device: torch.device,
+    fork_from: Path | None,
+    autocast: torch.dtype | None,
+) -> tuple[TrainState, torch.dtype | None]:
     if (folder / STATE).exists():
-        state, saved = read_state(folder / STATE, device)
+        state, saved, autocast = read_state(folder / STATE, device)
         if saved != config:
             raise ConfigError(
                 f"the folder {folder.name!r} holds a run with another configuration; choose a new folder"
             )
-        return state
+        return state, autocast
     if fork_from is None:
-        return new_state(config, device)
-    state, saved = read_state(fork_from, device)
+        return new_state(config, device), autocast
+    state, saved, autocast = read_state(fork_from, device)
     if dataclasses.replace(saved, gram=config.gram) != config:
         raise ConfigError("a fork may differ from its trunk in the Gram section alone")
     if state.step > config.gram.start and saved.gram != config.gram:
@@ -118,7 +131,7 @@ def _start(folder: Path, config: TrainConfig, device: torch.device, fork_from: P
             f"the trunk kept its Gram teacher at step {saved.gram.teacher_step}, "
             f"not at {config.gram.teacher_step}"
         )
-    return state
+    return state, autocast
 
 
 def _cut_log(path: Path, step: int) -> None:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from gramviz.errors import CheckpointError, ConfigError
 from gramviz.training.config import GramConfig, TrainConfig
+from gramviz.training.loop import faster_dtype
 from gramviz.training.runs import LOG, STATE, read_state, run
 from gramviz.training.state import to_tensors
 
@@ -20,7 +21,7 @@ def finish(folder, config, source, stop=None, **options):
     for report in run(folder, config, source, device=CPU, save_every=2, **options):
         if report.step == stop:
             break
-    state, _ = read_state(folder / STATE, CPU)
+    state, *_ = read_state(folder / STATE, CPU)
     return to_tensors(state)
 
 
@@ -47,7 +48,7 @@ def test_an_exported_checkpoint_is_the_ema_teacher_and_loads_with_plain_timm(tmp
     finish(tmp_path, config, source, checkpoints_at=(6,))
     model = timm.create_model(config.network.architecture, **config.network.options)
     model.load_state_dict(load_file(tmp_path / "step_000006.safetensors"))
-    state, _ = read_state(tmp_path / STATE, CPU)
+    state, *_ = read_state(tmp_path / STATE, CPU)
     image = torch.rand(1, 3, 16, 16)
     (wanted,) = state.teacher.backbone.eval()(image)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (config.network.mean, config.network.std))
@@ -124,3 +125,20 @@ def test_a_folder_of_another_run_and_a_damaged_state_are_refused(tmp_path, confi
 def test_a_wrong_setting_is_named(config, change, message):
     with pytest.raises(ConfigError, match=message):
         TrainConfig.from_dict({**config.to_dict(), **change})
+
+
+def test_a_run_that_goes_on_or_forks_keeps_its_dtype(tmp_path, config, source):
+    finish(tmp_path / "a", config, source, stop=2, autocast=torch.bfloat16, states_at=(2,))
+    assert_equal(
+        finish(tmp_path / "a", config, source, autocast=None),
+        finish(tmp_path / "b", config, source, autocast=torch.bfloat16),
+    )
+    finish(tmp_path / "c", config, source, fork_from=tmp_path / "a" / "state_000002.safetensors")
+    assert read_state(tmp_path / "c" / STATE, CPU)[2] == torch.bfloat16
+    assert faster_dtype(CPU) in (None, torch.bfloat16)
+
+
+def test_weights_alone_are_not_taken_for_a_state(tmp_path, config, source):
+    finish(tmp_path, config, source, stop=2, checkpoints_at=(2,))
+    with pytest.raises(CheckpointError, match="not a training state"):
+        finish(tmp_path / "x", config, source, fork_from=tmp_path / "step_000002.safetensors")
