@@ -34,6 +34,7 @@ $(BIN)/python:
 	  echo "On Debian and Ubuntu: sudo apt-get install python3-venv, then again." >&2; exit 1; }
 
 $(VENV)/.run: requirements.txt | $(BIN)/python
+	@echo "Installing torch, timm, gradio and the rest into $(VENV) (several GB, once) ..."
 	$(PIP) install -r requirements.txt
 	@touch $@
 

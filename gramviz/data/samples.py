@@ -28,18 +28,18 @@ class Sample:
 
 SAMPLES: tuple[Sample, ...] = (
     Sample(
-        "chelsea",
-        "Chelsea the cat",
-        "Stefan van der Walt, from scikit-image (chelsea.png)",
-        "CC0",
-        "chelsea.png",
-    ),
-    Sample(
         "astronaut",
         "Astronaut Eileen Collins",
         "NASA Great Images, from scikit-image (astronaut.png)",
         "public domain, no known copyright restrictions",
         "astronaut.png",
+    ),
+    Sample(
+        "chelsea",
+        "Chelsea the cat",
+        "Stefan van der Walt, from scikit-image (chelsea.png)",
+        "CC0",
+        "chelsea.png",
     ),
     Sample(
         "coffee",

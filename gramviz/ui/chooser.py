@@ -68,9 +68,12 @@ class Request:
         return picture, f"{sample.title}. {sample.source}. {sample.licence[:1].upper()}{sample.licence[1:]}."
 
 
-def chooser(checkpoints: Sequence[CheckpointInfo], default_ids: Sequence[str]) -> gr.HTML:
-    """The component. Its value is a request as `Request.from_value` reads it; it says `stop`, then `input`."""
-    preset = {"sample": SAMPLES[0].id, "file": None, "patches": DEFAULT_PATCHES, "ids": list(default_ids)}
+def chooser(checkpoints: Sequence[CheckpointInfo], default_ids: Sequence[str], first_sample: str) -> gr.HTML:
+    """The component. Its value is a request as `Request.from_value` reads it; it says `stop`, then `input`.
+
+    It opens with `default_ids` on the sample picture of the id `first_sample`.
+    """
+    preset = {"sample": first_sample, "file": None, "patches": DEFAULT_PATCHES, "ids": list(default_ids)}
     config = {
         "arms": arms_config(),
         "patches": PATCHES,

@@ -4,6 +4,7 @@ from typing import Any
 
 import gradio as gr
 
+from gramviz.data.samples import SAMPLES
 from gramviz.serving.engine import Engine
 from gramviz.ui.api import add_endpoints
 from gramviz.ui.chooser import MAX_UPLOAD_MB
@@ -18,14 +19,14 @@ MASTHEAD = """<header class="gv-masthead"><h1>gramviz</h1>
 </header>"""
 
 
-def build_page(engine: Engine) -> gr.Blocks:
-    """The page over an engine, not yet launched."""
+def build_page(engine: Engine, first_sample: str = SAMPLES[0].id) -> gr.Blocks:
+    """The page over an engine, not yet launched; it opens on the sample picture of the id `first_sample`."""
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(CACHE_CHECK, CACHE_AGE)
     ) as page:
         with gr.Column(elem_classes="gv-page"):
             gr.HTML(MASTHEAD)
-            explore_panel(page, engine)
+            explore_panel(page, engine, first_sample)
         add_endpoints(engine)
     page.queue(max_size=WAITING)
     return page

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.bench_compare [--patches 32] [--repeats 5] [--threads 2] [--device cpu]
 
-Baselines of the same run, on the same six networks, loaded beforehand in every case:
+Each in a process of its own (thread pools of one would slow the other), on the same six networks, loaded beforehand:
   forwards   the six float32 forward passes alone, on a tensor that is already there
   notebook   what one would write in a cell: decode, six float32 forwards one after another, the whole P x P Gram
              matrix of each, and a matplotlib figure of one row of each, saved as PNG
@@ -13,12 +13,17 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import matplotlib as mpl
+
+mpl.use("Agg")  # before pyplot
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from PIL import Image
@@ -27,9 +32,8 @@ from gramviz.checkpoints.manifest import CheckpointStore
 from gramviz.data.samples import load
 from gramviz.serving.engine import Engine
 from gramviz.serving.settings import Settings, choose_device, shipped_models
+from gramviz.vit.backbones import DenseBackbone
 from gramviz.vit.images import grid_for, read_picture, to_jpeg, to_tensor
-
-mpl.use("Agg")
 
 
 def photographs(count: int) -> list[bytes]:
@@ -43,7 +47,7 @@ def photographs(count: int) -> list[bytes]:
     return files
 
 
-def seconds(work: Callable[[bytes], object], files: list[bytes], device: torch.device) -> float:
+def median_seconds(work: Callable[[bytes], object], files: list[bytes], device: torch.device) -> float:
     """Median wall time over the files; the first one warms up."""
     times = []
     for file in files:
@@ -55,62 +59,80 @@ def seconds(work: Callable[[bytes], object], files: list[bytes], device: torch.d
     return statistics.median(times[1:])
 
 
+def contender(name: str, store: CheckpointStore, options: argparse.Namespace) -> Callable[[bytes], object]:
+    """What is timed, ready to take the bytes of a photograph."""
+    device = choose_device(options.device)
+    ids = [info.id for info in store.all()][-6:]
+    if name == "engine":
+        engine = Engine(store, Settings(device=options.device, models=store.folder))
+        for checkpoint in ids:  # loads the network
+            engine.features(load("coffee"), checkpoint, 4)
+        return lambda file: engine_maps(engine, ids, options.patches, file)
+    networks = [store.load(checkpoint, device) for checkpoint in ids]
+    if name == "notebook":
+        return lambda file: notebook_maps(networks, options.patches, device, file)
+    picture = load("astronaut")
+    image = to_tensor(picture, grid_for(picture.size, options.patches), networks[0].patch_size)[None].to(
+        device
+    )
+    return lambda _: bare_forwards(networks, image)
+
+
+def engine_maps(engine: Engine, ids: list[str], patches: int, file: bytes) -> None:
+    """All that the page needs."""
+    picture = read_picture(file)
+    list(engine.compare(picture, ids, patches))
+    engine.common_colours(picture, ids, patches)
+
+
+@torch.inference_mode()
+def bare_forwards(networks: list[DenseBackbone], image: torch.Tensor) -> None:
+    """The forward passes and nothing else."""
+    for network in networks:
+        network(image)[0].patches.cpu()
+
+
+@torch.inference_mode()
+def notebook_maps(networks: list[DenseBackbone], patches: int, device: torch.device, file: bytes) -> None:
+    """One map of each checkpoint, the way of a notebook cell."""
+    image = Image.open(io.BytesIO(file)).convert("RGB")
+    side = patches * networks[0].patch_size
+    tensor = torch.from_numpy(np.array(image.resize((side, side)))).permute(2, 0, 1)[None].float() / 255
+    figure, axes = plt.subplots(1, len(networks), figsize=(3 * len(networks), 3))
+    for axis, network in zip(axes, networks, strict=True):
+        (tokens,) = network(tensor.to(device))
+        unit = torch.nn.functional.normalize(tokens.patches[0], dim=1)
+        gram = (unit @ unit.T).cpu()
+        axis.imshow(gram[len(gram) // 2 + patches // 2].view(patches, patches), vmin=0, vmax=1)
+    figure.savefig(io.BytesIO(), format="png")
+    plt.close(figure)
+
+
 def main() -> None:
-    """Print the table."""
+    """Time one contender, or each in a process of its own and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--patches", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--models", type=Path, default=None)
+    parser.add_argument("--only", choices=("engine", "forwards", "notebook"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    device = choose_device(options.device)
-    models = options.models or shipped_models()
-    store = CheckpointStore.open(models)
-    ids = [info.id for info in store.all()][-6:]
-    networks = [store.load(checkpoint, device) for checkpoint in ids]
-    engine = Engine(store, Settings(device=options.device, models=models))
-    files = photographs(options.repeats + 1)
-    inputs = {
-        file: to_tensor(p, grid_for(p.size, options.patches), networks[0].patch_size)[None].to(device)
-        for file, p in ((file, read_picture(file)) for file in files)
-    }
-
-    def ours(file: bytes) -> None:
-        picture = read_picture(file)
-        list(engine.compare(picture, ids, options.patches))
-        engine.common_colours(picture, ids, options.patches)
-
-    @torch.inference_mode()
-    def forwards(file: bytes) -> None:
-        for network in networks:
-            network(inputs[file])[0].patches.cpu()
-
-    @torch.inference_mode()
-    def notebook(file: bytes) -> None:
-        import matplotlib.pyplot as plt
-
-        image = Image.open(io.BytesIO(file)).convert("RGB")
-        side = options.patches * networks[0].patch_size
-        tensor = torch.from_numpy(np.array(image.resize((side, side)))).permute(2, 0, 1)[None].float() / 255
-        figure, axes = plt.subplots(1, len(networks), figsize=(3 * len(networks), 3))
-        for axis, network in zip(axes, networks, strict=True):
-            (tokens,) = network(tensor.to(device))
-            unit = torch.nn.functional.normalize(tokens.patches[0], dim=1)
-            gram = (unit @ unit.T).cpu()
-            middle = len(gram) // 2 + options.patches // 2
-            axis.imshow(gram[middle].view(options.patches, options.patches), vmin=0, vmax=1)
-        figure.savefig(io.BytesIO(), format="png")
-        plt.close(figure)
-
-    found = {work.__name__: seconds(work, files, device) for work in (ours, forwards, notebook)}
-    engine.close()
-    mine, bare, cell = (found[work.__name__] for work in (ours, forwards, notebook))
+    if options.only:
+        work = contender(options.only, CheckpointStore.open(shipped_models()), options)
+        print(
+            median_seconds(work, photographs(options.repeats + 1), choose_device(options.device)), flush=True
+        )
+        os._exit(0)  # the engine's thread need not be waited for
+    found = {}
+    for name in ("engine", "forwards", "notebook"):
+        call = [sys.executable, "-m", "tests.benchmarks.bench_compare", *sys.argv[1:], "--only", name]
+        found[name] = float(subprocess.run(call, check=True, capture_output=True, text=True).stdout)
+    mine, bare, cell = found["engine"], found["forwards"], found["notebook"]
     print(
-        f"six checkpoints, {options.patches} x {options.patches} patches, {device}, {options.threads} threads"
+        f"six checkpoints, {options.patches} x {options.patches} patches, {options.device}, {options.threads} threads"
     )
     print(f"  engine, every map      {1e3 * mine:6.0f} ms")
     print(

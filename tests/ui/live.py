@@ -22,9 +22,9 @@ def free_port() -> int:
 
 @contextmanager
 def serving(engine: Engine | FakeEngine, folder: Path) -> Iterator[str]:
-    """The address of the page; uploads and cached files go to `folder`."""
+    """The address of the page, which opens on a picture that is not square; files go to `folder`."""
     with mock.patch.dict(os.environ, {"GRADIO_TEMP_DIR": str(folder)}):
-        page = build_page(engine)
+        page = build_page(engine, first_sample="chelsea")
         _, address, _ = page.launch(
             server_name="127.0.0.1",
             server_port=free_port(),

@@ -22,9 +22,9 @@ SIMULTANEOUS = 16  # visitors served at once; the engine has its own queue behin
 log = logging.getLogger(__name__)
 
 
-def explore_panel(page: gr.Blocks, engine: Engine) -> None:
+def explore_panel(page: gr.Blocks, engine: Engine, first_sample: str) -> None:
     """Add the panel to `page`, inside whose context it is called. It shows a sample as soon as the page is open."""
-    choice = chooser(engine.checkpoints(), engine.default_ids())
+    choice = chooser(engine.checkpoints(), engine.default_ids(), first_sample)
     view = explorer()
 
     def compare(value: Any) -> Iterator[dict[str, Any]]:
