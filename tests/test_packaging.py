@@ -71,4 +71,4 @@ def test_every_package_is_named():
     found = {
         ".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "gramviz").rglob("__init__.py")
     }
-    assert set(listed) == found | {"gramviz.models"}
+    assert set(listed) == found | {"gramviz.models", "gramviz.ui.web"}
