@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from gramviz.errors import CheckpointError
+from gramviz.training import loop
 from gramviz.training.config import GramConfig, OptimizerConfig
 from gramviz.training.loop import (
     batch_indices,
@@ -52,6 +54,22 @@ def test_the_learning_rate_warms_up_and_falls_as_a_cosine():
     assert learning_rate(config, 9, 110) == pytest.approx(1e-2)
     assert learning_rate(config, 60, 110) == pytest.approx((1e-2 + 1e-3) / 2)
     assert learning_rate(config, 110, 110) == pytest.approx(1e-3)
+
+
+def test_each_step_draws_its_own_views(config, source, monkeypatch):
+    seeds, drawn = [], []
+    real = loop.make_views
+
+    def watched(images, config, state, generator, *, with_clean):
+        seeds.append(generator.initial_seed())
+        views = real(images, config, state, generator, with_clean=with_clean)
+        drawn.append(views.masks)
+        return views
+
+    monkeypatch.setattr(loop, "make_views", watched)
+    tensors_after(config, source)
+    assert len(set(seeds)) == 6
+    assert not any(torch.equal(a, b) for a, b in itertools.pairwise(drawn))
 
 
 def test_a_run_repeats_itself_bit_for_bit_and_another_seed_does_not(config, source):
