@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 a deliberate error (one sentence on stderr), 2 wrong usage
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import sys
@@ -135,8 +136,6 @@ def _steps(text: str) -> tuple[int, ...]:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    import dataclasses
-
     from gramviz.serving.engine import Engine
     from gramviz.serving.settings import Settings
     from gramviz.ui.page import build_page, launch_options
@@ -181,8 +180,6 @@ def _models(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    import dataclasses
-
     from tqdm import tqdm
 
     from gramviz.serving.settings import choose_device

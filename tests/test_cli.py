@@ -38,6 +38,14 @@ def folder(tmp_path):
     return tmp_path / "classes"
 
 
+def train_on_scenes(config_file):
+    """The arguments that train on eight scenes, all but the run's folder."""
+    return [
+        *("train", "--config", str(config_file), "--data", "scenes:8"),
+        *("--image-size", "24", "--device", "cpu"),
+    ]
+
+
 def test_train_fork_collect_list_and_measure(tmp_path, config_file, folder, capsys):
     common = [
         "train",
@@ -115,17 +123,7 @@ def test_train_fork_collect_list_and_measure(tmp_path, config_file, folder, caps
 
 
 def test_scenes_are_a_source_and_a_second_call_goes_on(tmp_path, config_file):
-    call = [
-        "train",
-        "--config",
-        str(config_file),
-        "--data",
-        "scenes:8",
-        "--image-size",
-        "24",
-        "--device",
-        "cpu",
-    ]
+    call = train_on_scenes(config_file)
     assert main([*call, "--out", str(tmp_path / "run")]) == 0
     assert main([*call, "--out", str(tmp_path / "run")]) == 0
     assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 4
@@ -193,16 +191,6 @@ def test_divergence_is_told(tmp_path, config_file, capsys, monkeypatch):
     from gramviz.training import loop
 
     monkeypatch.setattr(loop, "ibot_loss", lambda *a: torch.tensor(float("nan"), requires_grad=True))
-    call = [
-        "train",
-        "--config",
-        str(config_file),
-        "--data",
-        "scenes:8",
-        "--image-size",
-        "24",
-        "--device",
-        "cpu",
-    ]
+    call = train_on_scenes(config_file)
     assert main([*call, "--out", str(tmp_path / "run")]) == 1
     assert "diverged after step 0" in capsys.readouterr().err

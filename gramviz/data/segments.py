@@ -8,7 +8,7 @@ For measuring only. Knows nothing of networks.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +19,16 @@ from gramviz.vit.images import Picture, read_picture
 
 
 def annotated_pictures(
-    folder: Path, only: Collection[str] | None = None
+    folder: Path,
 ) -> Iterator[tuple[Picture, list[np.ndarray]]]:
-    """Each photograph with its (H, W) integer label maps, in the order of the ids; `only` keeps these ids.
+    """Each photograph with its (H, W) integer label maps, in the order of the ids.
 
     Raises InputError where the folder has no photograph or a photograph no label map.
     """
     paths = sorted((folder / "images").glob("*.jpg"))
-    kept = [path for path in paths if only is None or path.stem in only]
-    if not kept:
+    if not paths:
         raise InputError(f"the folder {str(folder)!r} holds no images/<id>.jpg to measure on")
-    for path in kept:
+    for path in paths:
         maps = sorted((folder / "segments").glob(f"{path.stem}_*.png"))
         if not maps:
             raise InputError(f"the photograph {path.name} has no segments/{path.stem}_<k>.png beside it")

@@ -77,6 +77,20 @@ def cls_alignment(features: Tensor, cls: Tensor) -> Tensor:
     return cosine_map(features, cls).mean(-1)
 
 
+def measures(features: Tensor, cls: Tensor) -> dict[str, float]:
+    """The measures that are shown of one picture, of features [P, d] and CLS [d]; P must be at least 2.
+
+    Keys: cls_alignment, mean_similarity, effective_rank and top1_energy (`energy_share` of the first eigenvalue).
+    """
+    spectrum = eigenvalues(features)
+    return {
+        "cls_alignment": float(cls_alignment(features, cls)),
+        "mean_similarity": float(mean_similarity(features)),
+        "effective_rank": float(effective_rank(spectrum)),
+        "top1_energy": float(energy_share(spectrum, 1)),
+    }
+
+
 def _shares(eigvals: Tensor) -> Tensor:
     """Eigenvalues [..., n] divided by their sum; all zero stays all zero."""
     total = eigvals.sum(-1, keepdim=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gramviz.errors import InputError
-from gramviz.gram.spectrum import cls_alignment, effective_rank, eigenvalues, energy_share, mean_similarity
+from gramviz.gram.spectrum import measures
 from gramviz.metrics.quality import knn_accuracy, patch_labels, same_segment_auc
 from gramviz.vit.backbones import DenseBackbone
 from gramviz.vit.features import extract
@@ -32,8 +32,8 @@ def dense_measures(
     """Measures of each picture, so that spread and paired differences can be had from them.
 
     auc, near_auc: `same_segment_auc` over all pairs, and over those 2 to 4 patches apart, meant over the people who
-    segmented the picture. cls_alignment, mean_similarity, top1_energy, effective_rank: of its Gram matrix. The long
-    side gets `patches` patches. Raises InputError where there is no picture.
+    segmented the picture; and the `measures` of its Gram matrix. The long side gets `patches` patches. Raises
+    InputError where there is no picture.
     """
     rows: dict[str, list[float]] = {}
     for picture, people in pictures:
@@ -43,14 +43,10 @@ def dense_measures(
             patch_labels(segments, (features.patches.shape[0], features.patches.shape[1]))
             for segments in people
         ]
-        energies = eigenvalues(flat)
         found = {
             "auc": _mean_known(same_segment_auc(features.patches, one) for one in labels),
             "near_auc": _mean_known(same_segment_auc(features.patches, one, reach=NEAR) for one in labels),
-            "cls_alignment": float(cls_alignment(flat, features.cls)),
-            "mean_similarity": float(mean_similarity(flat)),
-            "top1_energy": float(energy_share(energies, 1)),
-            "effective_rank": float(effective_rank(energies)),
+            **measures(flat, features.cls),
         }
         for name, value in found.items():
             rows.setdefault(name, []).append(value)

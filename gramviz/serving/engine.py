@@ -21,14 +21,7 @@ from gramviz.checkpoints.manifest import CheckpointInfo, CheckpointStore
 from gramviz.errors import InputError
 from gramviz.gram.projection import pca_basis, pca_rgb
 from gramviz.gram.similarity import cosine_map, low_rank_factor, quantize_float16, query_vector
-from gramviz.gram.spectrum import (
-    cls_alignment,
-    effective_rank,
-    eigenvalues,
-    energy_share,
-    mean_similarity,
-    rayleigh_along_ones,
-)
+from gramviz.gram.spectrum import eigenvalues, measures, rayleigh_along_ones
 from gramviz.serving.cache import ByteCache
 from gramviz.serving.settings import Settings, choose_device
 from gramviz.serving.worker import DeviceWorker
@@ -201,7 +194,7 @@ class Engine:
                 "grid": list(features.patches.shape[:2]),
                 "eigenvalues": eigenvalues(flat).tolist(),
                 "measures": {
-                    **_measures(flat, features.cls),
+                    **measures(flat, features.cls),
                     "rayleigh_along_ones": float(rayleigh_along_ones(flat)),
                 },
             }
@@ -240,7 +233,7 @@ class Engine:
             rank=factor.rows.shape[1],
             error=factor.error + stored.error,
             colours=_colour_bytes(pca_rgb(flat, pca_basis([flat]))),
-            measures=_measures(flat, features.cls),
+            measures=measures(flat, features.cls),
             seconds=time.perf_counter() - started,
             cached=False,
         )
@@ -271,16 +264,6 @@ class Engine:
                 f"{len(unique)} checkpoints were asked for; choose between 1 and {MOST_CHECKPOINTS}."
             )
         return [self._store.get(checkpoint_id) for checkpoint_id in unique]
-
-
-def _measures(flat: Tensor, cls: Tensor) -> dict[str, float]:
-    spectrum = eigenvalues(flat)
-    return {
-        "cls_alignment": float(cls_alignment(flat, cls)),
-        "mean_similarity": float(mean_similarity(flat)),
-        "effective_rank": float(effective_rank(spectrum)),
-        "top1_energy": float(energy_share(spectrum, 1)),
-    }
 
 
 def _colour_bytes(colours: Tensor) -> bytes:

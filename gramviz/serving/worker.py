@@ -49,13 +49,11 @@ class DeviceWorker:
                 return
             wanted = flight[1] - 1
             self._flights[key] = (future, wanted)
-            if wanted > 0:
+            if wanted > 0 or future.running():
                 return
-            # from here on a newcomer must start afresh: this future may be cancelled under the lock's protection
-            if not future.running():
-                del self._flights[key]
-        if wanted <= 0:
-            future.cancel()
+            # a newcomer must start afresh: this future is about to be cancelled
+            del self._flights[key]
+        future.cancel()
 
     def close(self) -> None:
         """Finish the running job, drop the others, and end the thread."""
