@@ -15,6 +15,7 @@ LEVELS = {
     "data": 4,
     "metrics": 4,
     "training": 4,
+    "experiment": 5,
     "serving": 5,
     "ui": 6,
     "__main__": 7,
@@ -28,6 +29,7 @@ DOORS = {
     "concurrent": ("serving/",),
     "ray": ("serving/",),
     "plotly": ("ui/figures.py",),
+    "matplotlib": ("ui/pictures.py",),
 }
 FILES = [*sorted(PACKAGE.rglob("*.py")), ROOT / "app.py"]
 

@@ -1,6 +1,11 @@
 """The command line from configuration to measures, as a user would run it, on images made here."""
 
 import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +33,28 @@ def config_file(tmp_path):
 
 
 @pytest.fixture
+def recipe_file(tmp_path, config_file):
+    """A recipe of two arms on eight scenes."""
+    recipe = {
+        "about": "small",
+        "data": "scenes:8",
+        "data_note": "",
+        "image_size": 24,
+        "held_out": 0,
+        "checkpoints": [0, 4],
+        "states": [2, 4],
+        "arms": {
+            "plain": {"about": "without", "gram": {}},
+            "gram": {"about": "with", "gram": {"weight": 5}, "fork": {"arm": "plain", "step": 2}},
+        },
+        "config": json.loads(config_file.read_text()),
+    }
+    path = tmp_path / "mini.json"
+    path.write_text(json.dumps(recipe))
+    return path
+
+
+@pytest.fixture
 def folder(tmp_path):
     rng = np.random.default_rng(0)
     for kind in ("a", "b"):
@@ -38,6 +65,19 @@ def folder(tmp_path):
     return tmp_path / "classes"
 
 
+@pytest.fixture
+def bsds(tmp_path):
+    """Three photographs, each divided into halves by one person."""
+    (tmp_path / "bsds" / "images").mkdir(parents=True)
+    (tmp_path / "bsds" / "segments").mkdir()
+    halves = np.repeat(np.array([[0, 1]], np.uint8), 16, axis=1).repeat(32, axis=0)
+    for index in range(3):
+        pixels = np.random.default_rng(index).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "bsds" / "images" / f"{index}.jpg")
+        Image.fromarray(halves).save(tmp_path / "bsds" / "segments" / f"{index}_0.png")
+    return tmp_path / "bsds"
+
+
 def train_on_scenes(config_file):
     """The arguments that train on eight scenes, all but the run's folder."""
     return [
@@ -46,7 +86,7 @@ def train_on_scenes(config_file):
     ]
 
 
-def test_train_fork_collect_list_and_measure(tmp_path, config_file, folder, capsys):
+def test_train_fork_collect_list_and_measure(tmp_path, config_file, folder, bsds, capsys):
     common = [
         "train",
         "--config",
@@ -77,8 +117,8 @@ def test_train_fork_collect_list_and_measure(tmp_path, config_file, folder, caps
 
     collect = [
         "collect",
-        f"plain={plain}",
-        f"gram={gram}",
+        f"plain={plain}:2,4",
+        f"gram={gram}:4",
         "--run",
         "mini",
         "--title",
@@ -86,7 +126,8 @@ def test_train_fork_collect_list_and_measure(tmp_path, config_file, folder, caps
         "--licence",
         "MIT",
     ]
-    assert main([*collect, "--fork", "2", "--steps", "0,2,4", "--shown", "4", "--models", models]) == 0
+    collect += ["--fork", "2", "--steps", "0,2", "--heads", "2,4", "--shown", "4", "--models", models]
+    assert main(collect) == 0
     capsys.readouterr()
     assert main(["models", "--json", "--models", models]) == 0
     ids = [row["id"] for row in json.loads(capsys.readouterr().out)]
@@ -94,15 +135,6 @@ def test_train_fork_collect_list_and_measure(tmp_path, config_file, folder, caps
     assert main(["models", "--models", models]) == 0
     assert "mini/gram/4" in capsys.readouterr().out
 
-    bsds = tmp_path / "bsds"
-    (bsds / "images").mkdir(parents=True)
-    (bsds / "segments").mkdir()
-    halves = np.repeat(np.array([[0, 1]], np.uint8), 16, axis=1).repeat(32, axis=0)
-    for index in range(3):
-        Image.fromarray(np.random.default_rng(index).integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(
-            bsds / "images" / f"{index}.jpg"
-        )
-        Image.fromarray(halves).save(bsds / "segments" / f"{index}_0.png")
     measure = [
         "measure",
         "--segments",
@@ -116,10 +148,84 @@ def test_train_fork_collect_list_and_measure(tmp_path, config_file, folder, caps
     ]
     assert main([*measure, "--patches", "4", "--checkpoint", "mini/gram/4", "--device", "cpu"]) == 0
     row = json.loads(capsys.readouterr().out)
-    assert row["pictures"] == 3
+    assert (row["checkpoint"], row["arm"], row["step"], row["pictures"]) == ("mini/gram/4", "gram", 4, 3)
     assert 0 <= row["auc"] <= 1
     assert 0 <= row["knn"] <= 1
     assert {"near_auc", "near_auc_error", "cls_alignment", "top1_energy", "effective_rank"} <= row.keys()
+
+
+def test_measure_run_folders_and_go_on(tmp_path, config_file, bsds, capsys, monkeypatch):
+    from gramviz import experiment
+
+    for name, value in {"SCENES": 3, "BANK": 2, "SCENE_SIZE": 32, "KIND_TRAIN": 25, "KIND_TEST": 5}.items():
+        monkeypatch.setattr(experiment, name, value)
+    run = tmp_path / "run"
+    assert main([*train_on_scenes(config_file), "--out", str(run), "--checkpoints", "0,2,4"]) == 0
+    capsys.readouterr()
+    rows = tmp_path / "metrics.jsonl"
+    common = ["measure", "--segments", str(bsds), "--patches", "4", "--device", "cpu", "--float32"]
+    call = [*common, "--runs", f"plain={run}", "--run", "mini", "--fork", "2", "--out", str(rows)]
+    assert main([*call, "--steps", "2"]) == 0
+    first = rows.read_text()
+    assert json.loads(first) == json.loads(capsys.readouterr().out)
+    assert main(call) == 0  # goes on with what is missing
+    assert rows.read_text().startswith(first)
+    found = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert [(row["arm"], row["step"]) for row in found] == [("trunk", 2), ("trunk", 0), ("plain", 4)]
+    capsys.readouterr()
+    assert main(call) == 0
+    assert capsys.readouterr().out == ""
+    assert main([*call, "--limit", "2"]) == 1
+    assert "3 pictures, not 2" in capsys.readouterr().err
+    assert main([*common, "--baselines"]) == 0
+    arms = [json.loads(line)["arm"] for line in capsys.readouterr().out.splitlines()]
+    assert arms == ["baseline:proximity", "baseline:colour", "baseline:chance"]
+
+
+def test_a_recipe_trains_its_arms_and_tells_its_speed(tmp_path, recipe_file, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call = ["train", "--recipe", str(recipe_file), "--device", "cpu"]
+    assert main([*call, "--arm", "gram", "--seed", "7"]) == 0
+    told = capsys.readouterr().out
+    assert re.fullmatch(r"step 4 of 4: \d+ images/s in 4 steps\n", told)
+    assert main([*call, "--out", "mine"]) == 0
+    assert sorted(str(path.parent.relative_to(tmp_path)) for path in tmp_path.glob("*/**/config.json")) == [
+        "mine/plain_s0",
+        "runs/mini/gram_s7",
+        "runs/mini/plain_s7",
+    ]
+    log = (tmp_path / "runs/mini/gram_s7/log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log] == [3, 4]
+    assert "gram" in json.loads(log[0])["losses"]
+
+
+def test_two_processes_of_torchrun_train_as_one(tmp_path, recipe_file):
+    call = ["train", "--recipe", str(recipe_file), "--arm", "gram", "--device", "cpu", "--float32"]
+    assert main([*call, "--out", str(tmp_path / "one")]) == 0
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "gramviz", *call, "--out", str(tmp_path / "two")],
+        cwd=Path(__file__).resolve().parents[1],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("images/s") == 1  # the first process speaks for all
+    for arm in ("plain_s0", "gram_s0"):
+        logs = [
+            [json.loads(line) for line in (tmp_path / name / arm / "log.jsonl").read_text().splitlines()]
+            for name in ("one", "two")
+        ]
+        assert [row["step"] for row in logs[1]] == [row["step"] for row in logs[0]]
+        for one, two in zip(*logs, strict=True):
+            assert two["losses"] == pytest.approx(one["losses"], rel=1e-3)
+
+
+def test_the_shipped_recipes_are_listed(capsys):
+    assert main(["train", "--recipes"]) == 0
+    told = capsys.readouterr().out
+    assert all(word in told for word in ("caltech-d128", "gram_hires", "BACKGROUND_Google"))
 
 
 def test_scenes_are_a_source_and_a_second_call_goes_on(tmp_path, config_file):
@@ -140,8 +246,22 @@ def test_scenes_are_a_source_and_a_second_call_goes_on(tmp_path, config_file):
             ["train", "--config", "{config}", "--data", "scenes:8", "--out", "{out}", "--device", "x"],
             "not available",
         ),
+        (["train", "--config", "{config}", "--out", "{out}"], "--config needs --data and --out"),
+        (["train", "--config", "{config}", "--arm", "gram"], "--arm can be given with --recipe only"),
+        (
+            ["train", "--recipe", "{recipe}", "--held-out", "3", "--fork", "x"],
+            "--held-out, --fork can be given with --config only",
+        ),
+        (["train", "--recipe", "{recipe}", "--arm", "best"], "no arm 'best'; it has plain, gram"),
+        (["train", "--recipe", "none"], "no recipe 'none'"),
         (["models", "--models", "{out}"], "has no manifest"),
         (["measure", "--segments", "{out}", "--models", "{store}"], "holds no images"),
+        (["measure", "--segments", "{out}", "--runs", "plain={out}"], "needs --run NAME"),
+        (
+            ["measure", "--segments", "{out}", "--runs", "plain", "--run", "a", "--fork", "1"],
+            "'plain' is not ARM=FOLDER",
+        ),
+        (["measure", "--segments", "{out}", "--baselines", "--out", "{out}/rows"], "printed"),
         (
             [
                 "collect",
@@ -161,9 +281,16 @@ def test_scenes_are_a_source_and_a_second_call_goes_on(tmp_path, config_file):
         ),
     ],
 )
-def test_a_mistake_is_one_sentence_and_exit_code_one(tmp_path, config_file, capsys, arguments, message):
+def test_a_mistake_is_one_sentence_and_exit_code_one(
+    tmp_path, config_file, recipe_file, capsys, arguments, message
+):
     make_store(tmp_path / "store")
-    names = {"config": config_file, "out": tmp_path / "out", "store": tmp_path / "store"}
+    names = {
+        "recipe": recipe_file,
+        "config": config_file,
+        "out": tmp_path / "out",
+        "store": tmp_path / "store",
+    }
     assert main([part.format(**names) for part in arguments]) == 1
     error = capsys.readouterr().err
     assert message in error
@@ -175,6 +302,7 @@ def test_wrong_usage_is_exit_code_two_and_help_names_every_command(capsys):
         [],
         ["dance"],
         ["train"],
+        ["train", "--config", "a", "--recipe", "b"],
         ["train", "--config", "a", "--data", "b", "--out", "c", "--checkpoints", "x"],
     ):
         with pytest.raises(SystemExit) as caught:

@@ -50,7 +50,7 @@ def test_the_wheel_holds_every_module_and_page_file(wheel):
     wanted = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "gramviz").rglob("*")
-        if path.is_file() and path.suffix in (".py", ".js", ".css", ".html")
+        if path.is_file() and path.suffix in (".py", ".js", ".css", ".html", ".json")
     }
     assert wanted <= names
 
@@ -71,4 +71,4 @@ def test_every_package_is_named():
     found = {
         ".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "gramviz").rglob("__init__.py")
     }
-    assert set(listed) == found | {"gramviz.models", "gramviz.ui.web"}
+    assert set(listed) == found | {"gramviz.models", "gramviz.training.recipes", "gramviz.ui.web"}

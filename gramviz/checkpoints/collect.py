@@ -1,6 +1,7 @@
 """Takes the checkpoints of a trunk and its arms out of their run folders into a models folder.
 
-Knows the file names of a run folder (`step_000300.safetensors`, `config.json`); nothing of training itself.
+Knows the file names of a run folder (`step_000300.safetensors`, `config.json`); nothing of training itself. Files
+that are there already with the same content are left untouched.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from gramviz.checkpoints.files import load_tensors, save_tensors, sha256_of, write_atomic
+from gramviz.checkpoints.files import load_tensors, sha256_of, to_bytes, write_if_new
+from gramviz.checkpoints.heads import heads_of_run
 from gramviz.checkpoints.manifest import MANIFEST, CheckpointInfo, CheckpointStore, write_manifest
 from gramviz.errors import CheckpointError
 from gramviz.vit.backbones import NetworkConfig
@@ -26,13 +29,19 @@ def collect(
     title: str,
     licence: str,
     shown: Sequence[int] = (),
+    heads: Sequence[int] = (),
+    own_steps: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> list[CheckpointInfo]:
     """Copy the checkpoints at `steps` and rewrite the manifest; other runs in it stay as they are.
 
     arms: branch -> run folder ("plain", "gram", ...). Steps up to `fork` are the trunk's and come from the first
-    arm. shown: the steps that a new visitor sees. Raises CheckpointError where a run folder lacks a step, or the
-    arms differ in anything but their Gram section.
+    arm. shown: the steps that a new visitor sees. heads: the steps whose projection heads are taken along.
+    own_steps: branch -> its steps, where they are not `steps`. Raises CheckpointError where a run folder lacks a
+    step, or the arms differ in anything but their Gram section.
     """
+    known = {*steps, *(step for own in own_steps.values() for step in own)}
+    if unknown := sorted(set(heads) - known):
+        raise CheckpointError(f"heads are asked for at steps {unknown}, which are not taken at all")
     configs = {branch: _read_config(folder) for branch, folder in arms.items()}
     first = next(iter(configs.values()))
     for branch, config in configs.items():
@@ -41,13 +50,15 @@ def collect(
     rows: list[CheckpointInfo] = []
     for branch, folder in {"trunk": next(iter(arms.values())), **arms}.items():
         parent = _last_of_trunk(rows)
-        for step in sorted(steps):
+        for step in sorted(own_steps.get(branch, steps)):
             if (step <= fork) != (branch == "trunk"):
                 continue
-            source = folder / f"step_{step:06d}.safetensors"
-            tensors, _ = load_tensors(source)
+            tensors, _ = load_tensors(folder / f"step_{step:06d}.safetensors")
             file = f"{run}/{branch}_step_{step:06d}.safetensors"
-            save_tensors(models / file, tensors, {"step": step, "network": first["network"]})
+            write_if_new(models / file, to_bytes(tensors, {"step": step, "network": first["network"]}))
+            heads_file = f"{run}/{branch}_heads_{step:06d}.safetensors" if step in heads else None
+            if heads_file is not None:
+                write_if_new(models / heads_file, to_bytes(*heads_of_run(folder, step)))
             rows.append(
                 CheckpointInfo(
                     id=f"{run}/{branch}/{step}",
@@ -63,11 +74,13 @@ def collect(
                     title=title,
                     network=NetworkConfig.from_dict(first["network"]),
                     shown=step in shown,
+                    heads=heads_file,
+                    heads_sha256=None if heads_file is None else sha256_of(models / heads_file),
                 )
             )
             parent = rows[-1].id
     for branch, config in configs.items():
-        write_atomic(models / run / f"{branch}_config.json", (json.dumps(config, indent=2) + "\n").encode())
+        write_if_new(models / run / f"{branch}_config.json", (json.dumps(config, indent=2) + "\n").encode())
     kept = CheckpointStore.open(models).all() if (models / MANIFEST).exists() else ()
     write_manifest(models, [info for info in kept if info.run != run] + rows)
     return rows

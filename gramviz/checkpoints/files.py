@@ -38,12 +38,23 @@ def write_atomic(path: Path, content: bytes) -> None:
         raise
 
 
+def write_if_new(path: Path, content: bytes) -> None:
+    """`write_atomic`, but a file that holds just these bytes is left untouched."""
+    if not path.is_file() or path.read_bytes() != content:
+        write_atomic(path, content)
+
+
+def to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
+    """Tensors with JSON-able metadata as the bytes of a safetensors file; equal content is equal bytes."""
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    # under one key: safetensors writes several in an order of its own
+    content: bytes = safetensors.torch.save(plain, {METADATA: json.dumps(dict(metadata), sort_keys=True)})
+    return content
+
+
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Save tensors with JSON-able metadata as one safetensors file (atomic)."""
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    # under one key: safetensors writes several in an order of its own, and equal content should be equal bytes
-    header = {METADATA: json.dumps(dict(metadata), sort_keys=True)}
-    write_atomic(path, safetensors.torch.save(plain, header))
+    write_atomic(path, to_bytes(tensors, metadata))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

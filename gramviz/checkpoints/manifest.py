@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from gramviz.checkpoints.files import load_tensors, sha256_of, write_atomic
+from gramviz.checkpoints.files import load_tensors, sha256_of, write_if_new
 from gramviz.errors import CheckpointError
 from gramviz.vit.backbones import DenseBackbone, NetworkConfig, create_backbone
 
@@ -27,7 +28,7 @@ class CheckpointInfo:
     """One checkpoint. `file` is relative to the models folder; `metrics` are as measured for the model card.
 
     branch: "trunk" (before the arms part), "plain" (without Gram anchoring), "gram", "gram_hires" (anchored to a
-    teacher that saw twice the resolution).
+    teacher that saw twice the resolution). `heads` is the file of its projection heads, where they are kept too.
     """
 
     id: str
@@ -44,6 +45,8 @@ class CheckpointInfo:
     network: NetworkConfig
     shown: bool = True
     metrics: dict[str, float] = field(default_factory=dict)
+    heads: str | None = None
+    heads_sha256: str | None = None
 
     def __post_init__(self) -> None:
         if self.branch not in BRANCHES:
@@ -83,26 +86,41 @@ class CheckpointStore:
     def load(self, checkpoint_id: str, device: torch.device) -> DenseBackbone:
         """The network in eval mode on the device, float32. Raises CheckpointError where the file is not right."""
         info = self.get(checkpoint_id)
-        path = self.folder / info.file
-        if not path.is_file():
-            raise CheckpointError(f"The weights of {info.id} are missing from this installation.")
-        if sha256_of(path) != info.sha256:
-            raise CheckpointError(f"The weights of {info.id} are not the bytes that the manifest names.")
-        tensors, _ = load_tensors(path)
+        tensors, _ = self._read(info.file, info.sha256, f"The weights of {info.id}")
         backbone = create_backbone(info.network)
         try:
             backbone.network.load_state_dict({name: value.float() for name, value in tensors.items()})
         except RuntimeError as error:
             raise CheckpointError(f"The weights of {info.id} do not fit their network.") from error
-        if not all(bool(value.isfinite().all()) for value in backbone.parameters()):
-            raise CheckpointError(f"The weights of {info.id} hold values that are not finite.")
         return backbone.eval().requires_grad_(False).to(device)
+
+    def load_heads(self, checkpoint_id: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors (float32) and metadata of the checkpoint's projection heads, as `select_heads` names them.
+
+        Raises CheckpointError where it has none or their file is not right.
+        """
+        info = self.get(checkpoint_id)
+        if info.heads is None or info.heads_sha256 is None:
+            raise CheckpointError(f"{info.id} has no projection heads; take a checkpoint that has")
+        tensors, metadata = self._read(info.heads, info.heads_sha256, f"The projection heads of {info.id}")
+        return {name: value.float() for name, value in tensors.items()}, metadata
+
+    def _read(self, file: str, sha256: str, what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        path = self.folder / file
+        if not path.is_file():
+            raise CheckpointError(f"{what} are missing from this installation.")
+        if sha256_of(path) != sha256:
+            raise CheckpointError(f"{what} are not the bytes that the manifest names.")
+        tensors, metadata = load_tensors(path)
+        if not all(bool(value.isfinite().all()) for value in tensors.values()):
+            raise CheckpointError(f"{what} hold values that are not finite.")
+        return tensors, metadata
 
 
 def write_manifest(folder: Path, checkpoints: Iterable[CheckpointInfo]) -> None:
     """Write `manifest.json` for the given checkpoints (atomic)."""
     rows = [{**dataclasses.asdict(info), "network": info.network.to_dict()} for info in checkpoints]
-    write_atomic(folder / MANIFEST, (json.dumps({"checkpoints": rows}, indent=1) + "\n").encode())
+    write_if_new(folder / MANIFEST, (json.dumps({"checkpoints": rows}, indent=1) + "\n").encode())
 
 
 def _from_row(row: dict[str, Any]) -> CheckpointInfo:

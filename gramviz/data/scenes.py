@@ -30,12 +30,18 @@ class Scene:
     """A scene and what is known of it.
 
     pixels: uint8 (size, size, 3); labels: uint8 (size, size), 0 the ground, 1.. the objects;
-    kind: index in KINDS.
+    kind: index in KINDS; textures: for each label, the index in TEXTURES of what its region is painted with.
     """
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.uint8]
     kind: int
+    textures: tuple[int, ...]
+
+    @property
+    def texture_map(self) -> NDArray[np.uint8]:
+        """The index in TEXTURES of each pixel's texture: uint8 (size, size)."""
+        return np.array(self.textures, np.uint8)[self.labels]
 
 
 def scene(seed: int, size: int = 256) -> Scene:
@@ -52,11 +58,13 @@ def scene(seed: int, size: int = 256) -> Scene:
     for label, cell in enumerate(_order(rng, 9)[:objects], start=1):
         labels[_object_mask(rng, SHAPES[KINDS[kind]], x, y, cell)] = label
     pixels = np.empty((size, size, 3))
-    for label, texture in enumerate(_order(rng, len(TEXTURES))[: objects + 1]):
+    textures = tuple(_order(rng, len(TEXTURES))[: objects + 1])
+    for label, texture in enumerate(textures):
         region = labels == label
         pixels[region] = _painted(rng, TEXTURES[texture], x[region], y[region])
     light = 1 + 0.3 * (rng.random() - 0.5) * (x - 0.5) + 0.3 * (rng.random() - 0.5) * (y - 0.5)
-    return Scene(np.rint(np.clip(pixels * light[..., None], 0, 1) * 255).astype(np.uint8), labels, kind)
+    shown = np.rint(np.clip(pixels * light[..., None], 0, 1) * 255).astype(np.uint8)
+    return Scene(shown, labels, kind, textures)
 
 
 def _choice(rng: np.random.Generator, count: int) -> int:

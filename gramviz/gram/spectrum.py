@@ -33,6 +33,12 @@ def eigenvalues(features: Tensor) -> Tensor:
     return torch.linalg.eigvalsh(small).flip(-1).clamp(min=0)
 
 
+def energy_shares(eigvals: Tensor) -> Tensor:
+    """Eigenvalues [..., n] divided by their sum: [..., n] in 0..1; all zero stays all zero."""
+    total = eigvals.sum(-1, keepdim=True)
+    return eigvals / torch.where(total > 0, total, torch.inf)
+
+
 def energy_share(eigvals: Tensor, k: int) -> Tensor:
     """Share of the first k of descending eigenvalues [..., n] in their sum: [...] in 0..1; 0 if all are zero.
 
@@ -40,7 +46,7 @@ def energy_share(eigvals: Tensor, k: int) -> Tensor:
     """
     if k < 1:
         raise InputError(f"An energy share is of at least the first eigenvalue, got k = {k}.")
-    return _shares(eigvals)[..., :k].sum(-1).clamp(max=1)
+    return energy_shares(eigvals)[..., :k].sum(-1).clamp(max=1)
 
 
 def effective_rank(eigvals: Tensor) -> Tensor:
@@ -48,9 +54,19 @@ def effective_rank(eigvals: Tensor) -> Tensor:
 
     Roy and Vetterli, "The effective rank" (EUSIPCO 2007): n equal eigenvalues give n, a single one gives 1.
     """
-    shares = _shares(eigvals)
+    shares = energy_shares(eigvals)
     entropy = -torch.special.xlogy(shares, shares).sum(-1)
     return torch.where(shares.sum(-1) > 0, entropy.exp(), 0.0)
+
+
+def stable_rank(eigvals: Tensor) -> Tensor:
+    """||G||_F^2 / ||G||_2^2 of eigenvalues [..., n] of G: [...] in 1..n; 0 if all are zero.
+
+    Rudelson and Vershynin, "Sampling from large matrices" (JACM 2007). That of X itself, tr G / ||G||_2, is but
+    the inverse of the first energy share.
+    """
+    total, largest = eigvals.square().sum(-1), eigvals.amax(-1).square()
+    return total / torch.where(total > 0, largest, 1.0)
 
 
 def rayleigh_along_ones(features: Tensor) -> Tensor:
@@ -89,9 +105,3 @@ def measures(features: Tensor, cls: Tensor) -> dict[str, float]:
         "effective_rank": float(effective_rank(spectrum)),
         "top1_energy": float(energy_share(spectrum, 1)),
     }
-
-
-def _shares(eigvals: Tensor) -> Tensor:
-    """Eigenvalues [..., n] divided by their sum; all zero stays all zero."""
-    total = eigvals.sum(-1, keepdim=True)
-    return eigvals / torch.where(total > 0, total, torch.inf)

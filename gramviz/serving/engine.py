@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gramviz.checkpoints.curves import read_metrics
 from gramviz.checkpoints.manifest import CheckpointInfo, CheckpointStore
-from gramviz.errors import InputError
+from gramviz.errors import CheckpointError, InputError
 from gramviz.gram.projection import pca_basis, pca_rgb
 from gramviz.gram.similarity import cosine_map, low_rank_factor, quantize_float16, query_vector
 from gramviz.gram.spectrum import eigenvalues, measures, rayleigh_along_ones
@@ -31,7 +32,7 @@ from gramviz.vit.images import Picture
 
 MIB = 2**20
 PATCHES = (4, 64)  # fewest and most patches on the long side
-MOST_CHECKPOINTS = 24
+MOST_CHECKPOINTS = 64
 FACTOR_TOLERANCE = 1e-3
 OVERHEAD = 1024  # bytes of a cached result beside its arrays
 
@@ -99,6 +100,16 @@ class Engine:
     def default_ids(self) -> tuple[str, ...]:
         """The checkpoints that a new visitor sees."""
         return tuple(info.id for info in self._store.all() if info.shown)
+
+    def trajectory(self, run: str) -> tuple[dict[str, Any], ...]:
+        """What was measured along a run, as its metrics.jsonl has it; empty where nothing was.
+
+        Raises CheckpointError for an unknown run or a damaged file.
+        """
+        known = dict.fromkeys(info.run for info in self._store.all())
+        if run not in known:
+            raise CheckpointError(f"There is no run {str(run)[:80]!r}. Known are: {', '.join(known)}.")
+        return read_metrics(self._store.folder, run)
 
     def compare(
         self, picture: Picture, ids: Sequence[str], patches: int, *, layer: int = -1

@@ -173,14 +173,14 @@ class TrainConfig:
         known: dict[str, Any] = {"network": NetworkConfig.from_dict(data["network"])}
         for name, value in data.items():
             if name in sections:
-                known[name] = _build(sections[name], value, name)
+                known[name] = from_mapping(sections[name], value, name)
             elif name != "network":
                 known[name] = value
-        return _build(TrainConfig, known, "the configuration")
+        return from_mapping(TrainConfig, known, "the configuration")
 
 
-def _build(kind: type, values: Any, where: str) -> Any:
-    """Make a dataclass from a mapping: lists become tuples, unknown names and wrong types are named."""
+def from_mapping(kind: type, values: Any, where: str) -> Any:
+    """Make a dataclass from a mapping: lists become tuples. ConfigError names unknown settings and wrong types."""
     _require(isinstance(values, dict), f"{where} is {values!r}; it must be a table of settings")
     names = {f.name for f in dataclasses.fields(kind)}
     unknown = sorted(set(values) - names)

@@ -3,7 +3,8 @@
 L = w_D L_DINO + w_I L_iBOT + w_K L_KoLeo + w_Gram L_Gram (DINOv3, arXiv 2508.10104, section 4). Knows nothing of
 files, progress bars or pages: whoever consumes the generator saves, draws or stops. All randomness of step t comes
 from a generator seeded with (seed, t), so a resumed run, and an arm that differs by its Gram weight alone, sees the
-same images, crops, distortions and masks.
+same images, crops, distortions and masks. Where several processes train together, each draws the views of the
+whole batch and keeps its share, so that their number changes nothing but rounding.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gramviz.errors import ConfigError
 from gramviz.gram.losses import (
     dino_loss,
     gram_loss,
@@ -28,9 +30,10 @@ from gramviz.gram.losses import (
     softmax_center,
     update_center,
 )
-from gramviz.training.augment import block_masks, crop, distort, sample_boxes
 from gramviz.training.config import LossConfig, OptimizerConfig, TrainConfig
+from gramviz.training.parallel import ALONE, Peers
 from gramviz.training.state import TrainState, take_gram_teacher
+from gramviz.training.views import Views, make_views
 from gramviz.vit.backbones import DenseBackbone
 
 CENTER_MOMENTUM = 0.9
@@ -59,25 +62,25 @@ class StepReport:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Views:
-    """One batch's inputs. `clean` are the global crops undistorted, at the Gram teacher's size; None if unused."""
-
-    globals: Tensor  # [2 B, 3, S, S], view-major
-    locals: Tensor  # [L B, 3, s, s]
-    masks: Tensor  # [2 B, P] bool
-    clean: Tensor | None
-
-
 def train(
-    state: TrainState, config: TrainConfig, source: ImageSource, *, autocast: torch.dtype | None = None
+    state: TrainState,
+    config: TrainConfig,
+    source: ImageSource,
+    *,
+    autocast: torch.dtype | None = None,
+    peers: Peers = ALONE,
 ) -> Iterator[StepReport]:
     """Advance `state` to `config.steps`, yielding after each finished step; closing the generator stops it there.
 
     Runs on the device that holds the state. `autocast` is the dtype of the networks' matrix products (losses and
     weights stay float32); None means float32. Ends early with a report whose total is not finite: the weights
-    are then those of the step before.
+    are then those of the step before. `peers` share each batch between them, have equal states throughout and all
+    yield the report of the whole batch. Raises ConfigError where they cannot share it equally.
     """
+    if config.batch_size % peers.count:
+        raise ConfigError(
+            f"batch_size is {config.batch_size}; it must be a multiple of the {peers.count} processes"
+        )
     device = state.dino_center.device
     if state.step == config.gram.teacher_step and state.gram_teacher is None:
         take_gram_teacher(state)
@@ -88,13 +91,15 @@ def train(
         gram_on = config.gram.weight > 0 and state.step >= config.gram.start
         views = make_views(images.to(device).float() / 255, config, state, generator, with_clean=gram_on)
         with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
-            losses, centers = compute_losses(state, config, views)
+            losses, centers = compute_losses(state, config, views.share(peers), peers)
         total = sum(_weights(config)[name] * value for name, value in losses.items())
         assert isinstance(total, Tensor)
         state.optimizer.zero_grad(set_to_none=True)
         total.backward()
+        peers.average_gradients(state.student.parameters())
         norm = torch.nn.utils.clip_grad_norm_(state.student.parameters(), config.optimizer.clip)
-        finite = bool(torch.isfinite(total) & torch.isfinite(norm))
+        *values, whole = peers.mean(torch.stack([*losses.values(), total]).detach()).tolist()
+        finite = math.isfinite(whole) and bool(torch.isfinite(norm))
         rate = learning_rate(config.optimizer, state.step, config.steps)
         if finite:
             _update(state, config, rate)
@@ -105,8 +110,8 @@ def train(
         yield StepReport(
             step=state.step,
             images_seen=state.step * config.batch_size,
-            losses={name: float(value.detach()) for name, value in losses.items()},
-            total=float(total.detach()),
+            losses=dict(zip(losses, values, strict=True)),
+            total=whole,
             gradient_norm=float(norm),
             learning_rate=rate,
             seconds=time.perf_counter() - started,
@@ -169,67 +174,39 @@ def _weights(config: TrainConfig) -> dict[str, float]:
     return {"dino": loss.dino, "ibot": loss.ibot, "koleo": loss.koleo, "gram": config.gram.weight}
 
 
-def make_views(
-    images: Tensor, config: TrainConfig, state: TrainState, generator: torch.Generator, *, with_clean: bool
-) -> Views:
-    """Crops, distortions and masks of one batch: [B, 3, S, S] float in 0..1 -> Views."""
-    sizes, count = config.views, len(images)
-    boxes = [sample_boxes(count, sizes.global_scale, generator) for _ in range(2)]
-    raw = [crop(images, box, sizes.global_size) for box in boxes]
-    # the second view alone is solarised, as in BYOL and DINO
-    seen = [distort(v, generator, sizes.distortion, 0.2 * i) for i, v in enumerate(raw)]
-    small = [
-        distort(
-            crop(images, sample_boxes(count, sizes.local_scale, generator), sizes.local_size),
-            generator,
-            sizes.distortion,
-        )
-        for _ in range(sizes.locals)
-    ]
-    side = sizes.global_size // state.student.backbone.patch_size
-    masks = block_masks(2 * count, side, side, config.loss.mask_share, config.loss.masked_views, generator)
-    clean = None
-    if with_clean:
-        scale = config.gram.resolution
-        clean = torch.cat(
-            [
-                v if scale == 1 else crop(images, b, sizes.global_size * scale)
-                for v, b in zip(raw, boxes, strict=True)
-            ]
-        )
-    return Views(
-        globals=torch.cat(seen),
-        locals=torch.cat(small) if small else images.new_zeros(0, 3, sizes.local_size, sizes.local_size),
-        masks=masks,
-        clean=clean,
-    )
-
-
 def compute_losses(
-    state: TrainState, config: TrainConfig, views: Views
+    state: TrainState, config: TrainConfig, views: Views, peers: Peers = ALONE
 ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
-    """The losses of one batch (before weighting) and the two centres as they are after it."""
+    """The losses of one batch (before weighting) and the two centres as they are after it.
+
+    `views` are this process's; the mean over `peers` of each loss is that of the whole batch.
+    """
     student, teacher, loss = state.student, state.teacher, config.loss
     count = len(views.globals) // 2
     with torch.no_grad():
         (target,) = teacher.backbone(views.globals)
-        cls_targets, dino_center = _targets(teacher.dino_head(target.cls), state.dino_center, loss)
+        cls_targets, dino_center = _targets(
+            teacher.dino_head(target.cls, peers), state.dino_center, loss, peers
+        )
         patch_targets, ibot_center = _targets(
-            teacher.ibot_head(target.patches[views.masks]), state.ibot_center, loss
+            teacher.ibot_head(target.patches[views.masks], peers), state.ibot_center, loss, peers
         )
     (tokens,) = student.backbone(views.globals, mask=views.masks, mask_token=student.mask_token)
     cls = tokens.cls
     if len(views.locals):
         (local,) = student.backbone(views.locals)
         cls = torch.cat([cls, local.cls])
-    cls_logits = student.dino_head(cls).view(-1, count, config.head.prototypes)
-    patch_logits = student.ibot_head(tokens.patches[views.masks])
+    cls_logits = student.dino_head(cls, peers).view(-1, count, config.head.prototypes)
+    patch_logits = student.ibot_head(tokens.patches[views.masks], peers)
+    first, second = (peers.gather(view)[0] for view in tokens.cls.split(count))
     losses = {
         "dino": dino_loss(
             cls_logits, cls_targets.view(2, count, -1), loss.student_temperature, skip_same=True
         ),
-        "ibot": ibot_loss(patch_logits, patch_targets, loss.student_temperature, _mask_weights(views.masks)),
-        "koleo": (koleo_loss(tokens.cls[:count]) + koleo_loss(tokens.cls[count:])) / 2,
+        "ibot": ibot_loss(
+            patch_logits, patch_targets, loss.student_temperature, _mask_weights(views.masks, peers)
+        ),
+        "koleo": (koleo_loss(first) + koleo_loss(second)) / 2,
     }
     if views.clean is not None:
         assert state.gram_teacher is not None, "the Gram teacher is taken before Gram anchoring starts"
@@ -254,17 +231,19 @@ def gram_targets(teacher: DenseBackbone, images: Tensor, resolution: int) -> Ten
     return F.interpolate(grid, size, mode="bicubic", align_corners=False).flatten(2).transpose(1, 2)
 
 
-def _targets(logits: Tensor, center: Tensor, loss: LossConfig) -> tuple[Tensor, Tensor]:
+def _targets(logits: Tensor, center: Tensor, loss: LossConfig, peers: Peers) -> tuple[Tensor, Tensor]:
+    """Targets of this process's logits [N, K], made over the logits of all peers, and the centre after them."""
+    everyones, own = peers.gather(logits)
     if loss.targets == "sinkhorn":
-        return sinkhorn_knopp(logits, loss.teacher_temperature), center
+        return sinkhorn_knopp(everyones, loss.teacher_temperature)[own], center
     targets = softmax_center(logits, center, loss.teacher_temperature)
-    return targets, update_center(center, logits, CENTER_MOMENTUM)
+    return targets, update_center(center, everyones, CENTER_MOMENTUM)
 
 
-def _mask_weights(masks: Tensor) -> Tensor:
-    """Weight of each masked patch so that every masked view counts the same: [2 B, P] bool -> [M]."""
+def _mask_weights(masks: Tensor, peers: Peers) -> Tensor:
+    """Weight of each masked patch so that every masked view of the batch counts the same: [2 B, P] bool -> [M]."""
     per_view = masks.sum(1, keepdim=True)
-    weights = 1 / (per_view.clamp(min=1) * (per_view > 0).sum())
+    weights = peers.count / (per_view.clamp(min=1) * peers.total((per_view > 0).sum()))
     return weights.expand_as(masks)[masks]
 
 

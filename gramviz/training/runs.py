@@ -3,6 +3,7 @@
     config.json                the TrainConfig
     log.jsonl                  one line a step
     step_000300.safetensors    EMA teacher backbone, float16, loads with plain timm
+    heads_000300.safetensors   its projection heads and the student's mask token, float16, to train on from
     state.safetensors          everything needed to go on (state_000400.safetensors: kept to fork from)
 
 Consumes `loop.train` and yields its reports on. Knows nothing of the command line or of progress bars.
@@ -12,20 +13,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 from pathlib import Path
 
 import torch
 
 from gramviz.checkpoints.files import load_tensors as read_tensors
 from gramviz.checkpoints.files import save_tensors, write_atomic
+from gramviz.checkpoints.heads import HEADS_FILE, KEPT_STATE, STATE, select_heads
 from gramviz.errors import CheckpointError, ConfigError
 from gramviz.training.config import TrainConfig
 from gramviz.training.loop import ImageSource, StepReport, train
+from gramviz.training.parallel import ALONE, Peers
 from gramviz.training.state import TrainState, load_tensors, new_state, to_tensors
-from gramviz.vit.backbones import DenseBackbone
 
-STATE = "state.safetensors"
 LOG = "log.jsonl"
 AUTOCAST = {None: None, "bfloat16": torch.bfloat16}
 
@@ -41,29 +42,37 @@ def run(
     states_at: Collection[int] = (),
     fork_from: Path | None = None,
     save_every: int = 200,
-) -> Iterator[StepReport]:
+    peers: Peers = ALONE,
+) -> Generator[StepReport, None, None]:
     """Train in `folder`, resuming where its saved state stands; yields after each step.
 
     A new run starts from `fork_from`, a state kept by another run, where given: its configuration may differ
     from that run's in the Gram section alone. `autocast` is for a new run; one that goes on, or forks, keeps the
     dtype that its state was trained with. State is saved every `save_every` steps, at the end, and when the
-    generator is closed. Raises ConfigError where the folder or the fork belongs to another configuration.
+    generator is closed. Of several `peers`, who must see the same folders, the first alone writes. Raises
+    ConfigError where the folder or the fork belongs to another configuration.
     """
+    # timing may tell processes different things; and none may look for a file that the first has yet to write
+    autocast = peers.from_first(autocast)
     folder.mkdir(parents=True, exist_ok=True)
     state, autocast = _start(folder, config, device, fork_from, autocast)
+    reports = train(state, config, source, autocast=autocast, peers=peers)
+    if peers.rank > 0:
+        yield from reports
+        return
     _cut_log(folder / LOG, state.step)
     write_atomic(folder / "config.json", (json.dumps(config.to_dict(), indent=2) + "\n").encode())
     if state.step in checkpoints_at:
-        export(folder, state.teacher.backbone, state.step, config)
+        export(folder, state, config)
     saved = state.step
     try:
         with (folder / LOG).open("a", encoding="utf-8") as log:
-            for report in train(state, config, source, autocast=autocast):
+            for report in reports:
                 log.write(json.dumps(dataclasses.asdict(report)) + "\n")
                 if state.step in checkpoints_at:
-                    export(folder, state.teacher.backbone, state.step, config)
+                    export(folder, state, config)
                 if state.step in states_at:
-                    save_state(folder / f"state_{state.step:06d}.safetensors", state, config, autocast)
+                    save_state(folder / KEPT_STATE.format(state.step), state, config, autocast)
                 if state.step % save_every == 0:
                     log.flush()
                     save_state(folder / STATE, state, config, autocast)
@@ -74,12 +83,14 @@ def run(
             save_state(folder / STATE, state, config, autocast)
 
 
-def export(folder: Path, backbone: DenseBackbone, step: int, config: TrainConfig) -> Path:
-    """Write the backbone's weights as float16 under timm's own names; returns the file."""
-    path = folder / f"step_{step:06d}.safetensors"
-    weights = {k: v.half() if v.is_floating_point() else v for k, v in backbone.network.state_dict().items()}
-    save_tensors(path, weights, {"step": step, "network": config.network.to_dict()})
-    return path
+def export(folder: Path, state: TrainState, config: TrainConfig) -> None:
+    """Write the EMA teacher as float16: its backbone under timm's own names, and its heads in a file beside it."""
+    network = state.teacher.backbone.network.state_dict()
+    weights = {k: v.half() if v.is_floating_point() else v for k, v in network.items()}
+    metadata = {"step": state.step, "network": config.network.to_dict()}
+    save_tensors(folder / f"step_{state.step:06d}.safetensors", weights, metadata)
+    heads, metadata = select_heads(to_tensors(state), state.step, config.to_dict())
+    save_tensors(folder / HEADS_FILE.format(state.step), heads, metadata)
 
 
 def save_state(path: Path, state: TrainState, config: TrainConfig, autocast: torch.dtype | None) -> None:
@@ -101,6 +112,11 @@ def read_state(path: Path, device: torch.device) -> tuple[TrainState, TrainConfi
     state = new_state(config, device)
     load_tensors(state, tensors, metadata["step"])
     return state, config, AUTOCAST[metadata["autocast"]]
+
+
+def saved_step(folder: Path) -> int | None:
+    """The step at which a run folder's state stands; None where it has none."""
+    return read_tensors(folder / STATE)[1].get("step") if (folder / STATE).exists() else None
 
 
 def _start(
@@ -126,7 +142,9 @@ def _start(
         raise ConfigError(
             f"the trunk is at step {state.step}, past the Gram start at {config.gram.start}; fork it earlier"
         )
-    if config.gram.weight > 0 and saved.gram.teacher_step != config.gram.teacher_step:
+    if config.gram.teacher_step >= state.step:
+        state.gram_teacher = None  # the fork takes its own, now or later
+    elif config.gram.weight > 0 and saved.gram.teacher_step != config.gram.teacher_step:
         raise ConfigError(
             f"the trunk kept its Gram teacher at step {saved.gram.teacher_step}, "
             f"not at {config.gram.teacher_step}"

@@ -22,20 +22,30 @@ from gramviz.ui.theme import ARMS
 from gramviz.ui.web import web_component
 from gramviz.vit.images import Picture, grid_for, to_jpeg
 
-SCRIPTS = (
+# What every component with maps and a photograph to point at is made of.
+MAP_SCRIPTS = (
     "text.js",
     "fold.js",
     "maths.js",
     "colours.js",
-    "fork.js",
     "stage.js",
     "query.js",
     "map.js",
+    "download.js",
+    "photo.js",
+    "marks.js",
+)
+SCRIPTS = (
+    *MAP_SCRIPTS,
+    "fork.js",
+    "difference.js",
     "explorer.js",
     "settings.js",
     "draw.js",
     "input.js",
+    "begin.js",
 )
+MAP_STYLES = ("base.css", "maps.css")
 
 
 def arms_config() -> dict[str, dict[str, str]]:
@@ -47,7 +57,7 @@ def explorer() -> gr.HTML:
     """The component. Its value is what `Comparison.as_value` or `error_value` gives."""
     return web_component(
         "explorer.html",
-        ("base.css", "explorer.css"),
+        (*MAP_STYLES, "explorer.css"),
         SCRIPTS,
         {"arms": arms_config(), "sequential": as_hex(sequential()), "diverging": as_hex(diverging())},
         elem_id="gv-explorer",

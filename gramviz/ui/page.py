@@ -7,8 +7,9 @@ import gradio as gr
 from gramviz.data.samples import SAMPLES
 from gramviz.serving.engine import Engine
 from gramviz.ui.api import add_endpoints
-from gramviz.ui.chooser import MAX_UPLOAD_MB
+from gramviz.ui.chooser import MAX_UPLOAD_MB, chooser
 from gramviz.ui.panels.explore import explore_panel
+from gramviz.ui.panels.story import story_panel
 from gramviz.ui.theme import page_css, theme
 
 TITLE = "gramviz"
@@ -26,7 +27,13 @@ def build_page(engine: Engine, first_sample: str = SAMPLES[0].id) -> gr.Blocks:
     ) as page:
         with gr.Column(elem_classes="gv-page"):
             gr.HTML(MASTHEAD)
-            explore_panel(page, engine, first_sample)
+            choice = chooser(engine.checkpoints(), engine.default_ids(), first_sample)
+            with gr.Tabs(elem_classes="gv-tabs"):
+                # all tabs stay in the page, so that what a visitor did on one is there when they come back
+                with gr.Tab("Explore", elem_id="gv-explore", render_children=True):
+                    explore_panel(page, engine, choice)
+                with gr.Tab("Training story", elem_id="gv-story", render_children=True):
+                    story_panel(engine, choice)
         add_endpoints(engine)
     page.queue(max_size=WAITING)
     return page

@@ -18,10 +18,14 @@ MONO_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"
 
 @dataclass(frozen=True)
 class Arm:
-    """One branch of a training run as it is shown: its name and its colour (sRGB, `#rrggbb`)."""
+    """One branch of a training run as it is shown: its name, its colour (sRGB, `#rrggbb`), and how a curve of it is
+    dashed and marked, in Plotly's words, so that it can be told without colour.
+    """
 
     label: str
     colour: str
+    dash: str = "solid"
+    marker: str = "circle"
 
 
 # Okabe and Ito 2008, chosen to stay apart for colour-blind readers; the trunk is a neutral grey.
@@ -29,8 +33,19 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
     {
         "trunk": Arm("trunk", "#808080"),
         "plain": Arm("without Gram", "#D55E00"),
-        "gram": Arm("with Gram", "#0072B2"),
-        "gram_hires": Arm("Gram, high-res", "#009E73"),
+        "gram": Arm("with Gram", "#0072B2", "dash", "square"),
+        "gram_hires": Arm("Gram, high-res", "#009E73", "dashdot", "diamond"),
+    }
+)
+
+# Further arms that are measured but not shipped: variations of anchoring, thin in the curves.
+CONTROLS: Mapping[str, Arm] = MappingProxyType(
+    {
+        "gram_w2": Arm("weight 2", "#6A94C9", "dot", "triangle-up"),
+        "gram_w5": Arm("weight 5", "#4C86C6", "dot", "triangle-down"),
+        "gram_w50": Arm("weight 50", "#5560B0", "dot", "triangle-left"),
+        "gram_late": Arm("late teacher", "#B0478A", "dot", "x"),
+        "gram_repair": Arm("repair", "#A87400", "dot", "cross"),
     }
 )
 

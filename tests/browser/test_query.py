@@ -96,7 +96,7 @@ def test_the_choice_of_what_a_click_does(visit):
     visitor.choose("click", "add").click(2, 2)
     visitor.choose("click", "subtract").click(5, 5)
     assert_cosines(visitor, CAT, PATCHES, [index(8, 9), index(2, 2)], [index(5, 5)])
-    visitor.page.locator(".gv-clear").click()
+    visitor.explorer.locator(".gv-clear").click()
     visitor.drawn()
     assert visitor.state["pins"] == []
 
@@ -122,7 +122,7 @@ def test_the_class_token_as_query(visit):
     visitor.click(8, 9)
     visitor.press("c")
     assert_cosines(visitor, CAT, PATCHES, [-1])
-    button = visitor.page.locator(".gv-cls")
+    button = visitor.explorer.locator(".gv-cls")
     assert button.get_attribute("aria-pressed") == "true"
     assert visitor.text(".gv-query") == "Query: CLS token"
     button.click()
@@ -133,8 +133,8 @@ def test_the_class_token_as_query(visit):
 def test_place_is_right_when_zoomed_and_scrolled(visit):
     visitor = visit(viewport={"width": 1100, "height": 500})
     visitor.page.evaluate("document.documentElement.style.zoom = 1.37")
-    visitor.page.mouse.wheel(0, 400)
-    visitor.page.wait_for_function("window.scrollY >= 400")
+    visitor.page.mouse.wheel(0, 520)
+    visitor.page.wait_for_function("window.scrollY >= 520")
     visitor.hover(6, 17)
     assert_cosines(visitor, CAT, PATCHES, [index(6, 17)])
 
@@ -143,7 +143,7 @@ def test_what_is_read_out_is_spoken_after_a_pause(visit):
     visitor = visit()
     visitor.photo.focus()
     visitor.press("Enter", "ArrowRight")
-    live = visitor.page.locator(".gv-live")
+    live = visitor.explorer.locator(".gv-live")
     visitor.page.wait_for_function("document.querySelector('.gv-live').textContent.includes('with Gram')")
     assert "Query: 1 pinned patch; row 9, column 15; trunk step 1\u202f000 " in live.inner_text()
 

@@ -39,11 +39,11 @@ def test_progress_and_a_newer_request_takes_over(visit, engine):
     engine.pace = threading.Semaphore(2)
     try:
         visitor.page.locator('.gv-sample[data-id="rocket"]').click()
-        status = visitor.page.locator(".gv-status-text")
+        status = visitor.explorer.locator(".gv-status-text")
         visitor.page.wait_for_function(
             "document.querySelector('.gv-status-text').textContent.includes('2 of 6 checkpoints')"
         )
-        assert visitor.page.locator(".gv-progress").is_visible()
+        assert visitor.explorer.locator(".gv-progress").is_visible()
         visitor.page.locator('.gv-sample[data-id="coffee"]').click()
         visitor.page.wait_for_function(
             "document.querySelector('.gv-caption').textContent.startsWith('Cup of coffee')"
@@ -101,7 +101,7 @@ def test_a_bad_file_gives_a_sentence_and_leaves_the_maps(visit, content):
     assert not [mark for mark in ("/", "\\", "Traceback", "Error") if mark in sentence.replace(" / ", "")]
     assert visitor.state["key"] == key
     visitor.choose("patches", "20").ready()  # the picture before it is still the chosen one
-    assert visitor.page.locator(".gv-error").is_hidden()
+    assert visitor.explorer.locator(".gv-error").is_hidden()
     assert visitor.state["key"] == key.replace(":28", ":20")
 
 
@@ -161,7 +161,7 @@ def test_a_picture_can_be_taken_with_the_camera(visit):
     visitor.page.locator(".gv-shoot").click()
     visitor.page.wait_for_function("!document.querySelector('.gv-caption').textContent.includes('Chelsea')")
     visitor.ready()
-    assert visitor.page.locator(".gv-dialog").is_hidden()
+    assert visitor.page.locator(".gv-chooser .gv-dialog").is_hidden()
     assert visitor.page.evaluate("document.querySelector('.gv-dialog video').srcObject") is None
 
 

@@ -59,8 +59,12 @@ class Visitor:
     # ---- acts
 
     @property
+    def explorer(self) -> Locator:
+        return self.page.locator(".gv-explorer")
+
+    @property
     def photo(self) -> Locator:
-        return self.page.locator(".gv-photo")
+        return self.explorer.locator(".gv-photo")
 
     def map(self, key: str) -> Locator:
         """The map of a checkpoint, found by its name for screen readers."""
@@ -131,7 +135,7 @@ class Visitor:
 
     @property
     def error(self) -> str:
-        line = self.page.locator(".gv-error")
+        line = self.explorer.locator(".gv-error")
         line.wait_for(state="visible")
         return line.inner_text()
 

@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
+from gramviz.data import scenes
 from gramviz.data.scenes import KINDS, MAX_OBJECTS, MIN_OBJECTS, TEXTURES, scene
 from gramviz.errors import InputError
 
@@ -62,6 +63,28 @@ def test_masks_are_exact_to_the_pixel():
 def test_regions_of_a_scene_never_share_a_texture():
     assert len(TEXTURES) > MAX_OBJECTS
     assert len(set(TEXTURES)) == len(TEXTURES)
+    for seed in range(50):
+        made = scene(seed, 32)
+        assert len(set(made.textures)) == len(made.textures) == made.labels.max() + 1
+
+
+def test_the_texture_map_names_what_is_painted_where(monkeypatch):
+    painted = {}
+    real = scenes._painted
+
+    def watched(rng, texture, x, y):
+        pixels = np.stack([np.floor(y * 48), np.floor(x * 48)]).astype(int)
+        painted[TEXTURES.index(texture)] = set(map(tuple, pixels.T))
+        return real(rng, texture, x, y)
+
+    monkeypatch.setattr(scenes, "_painted", watched)
+    made = scene(5, 48)
+    assert made.texture_map.dtype == np.uint8
+    assert made.texture_map.shape == (48, 48)
+    for texture, pixels in painted.items():
+        assert set(map(tuple, np.argwhere(made.texture_map == texture))) == pixels
+    assert sum(map(len, painted.values())) == 48 * 48
+    assert tuple(painted) == made.textures
 
 
 def nearest_neighbour_accuracy(descriptors: np.ndarray, kinds: np.ndarray) -> float:

@@ -14,8 +14,10 @@ from gramviz.gram.spectrum import (
     effective_rank,
     eigenvalues,
     energy_share,
+    energy_shares,
     mean_similarity,
     rayleigh_along_ones,
+    stable_rank,
 )
 
 PROPERTY = settings(deadline=None, max_examples=30, derandomize=True)
@@ -72,6 +74,21 @@ def test_by_hand():
     assert float(cls_alignment(pair, torch.tensor([2.0, 0.0]))) == pytest.approx(0.8)
 
 
+@pytest.mark.parametrize(("patches", "width"), [(2, 5), (30, 8), (8, 30)])
+def test_stable_rank_is_a_ratio_of_norms_of_the_whole_matrix(patches, width):
+    features = random_features(7, patches, width, shift=0.3)
+    gram = numpy_gram(features)
+    expected = np.linalg.norm(gram, "fro") ** 2 / np.linalg.norm(gram, 2) ** 2
+    assert float(stable_rank(eigenvalues(features))) == pytest.approx(expected, rel=1e-5)
+    assert float(stable_rank(torch.tensor([3.0, 3.0, 3.0]))) == 3
+    assert float(stable_rank(torch.tensor([3.0, 0.0]))) == 1
+    assert stable_rank(torch.zeros(2, 3)).tolist() == [0, 0]
+
+
+def test_shares_of_energy():
+    assert energy_shares(torch.tensor([[3.0, 1.0], [0.0, 0.0]])).tolist() == [[0.75, 0.25], [0, 0]]
+
+
 def test_collapsed_and_spread_extremes():
     same, spread = torch.ones(5, 3), torch.eye(4) * 7
     torch.testing.assert_close(eigenvalues(same), torch.tensor([5.0, 0.0, 0.0]), atol=1e-5, rtol=0)
@@ -124,6 +141,7 @@ def test_spectrum_is_descending_not_negative_and_sums_to_the_rows(seed, patches,
     if left:
         assert 1 - 1e-5 <= float(effective_rank(values)) <= len(values) * (1 + 1e-5)
         assert 0 < float(energy_share(values, 1)) <= 1
+        assert 1 <= float(stable_rank(values)) <= float(effective_rank(values)) * (1 + 1e-5)
         assert float(energy_share(values, len(values))) == pytest.approx(1, abs=1e-5)
         assert -1e-6 <= float(rayleigh_along_ones(features)) <= float(values[0]) * (1 + 1e-5) + 1e-5
 

@@ -1,5 +1,6 @@
 """The engine on a store of tiny random networks: right numbers, computed once, nothing shared by mistake."""
 
+import json
 import threading
 
 import numpy as np
@@ -221,3 +222,12 @@ def test_a_damaged_checkpoint_fails_alone(tmp_path):
         list(made.compare(picture(), IDS, 6))
     assert len(list(made.compare(picture(), IDS[:3], 6))) == 3
     made.close()
+
+
+def test_a_trajectory_is_the_rows_of_the_run(engine, tmp_path):
+    assert engine.trajectory("tiny") == ()
+    row = {"run": "tiny", "seed": 0, "arm": "plain", "step": 2000, "auc": 0.5}
+    (tmp_path / "tiny" / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    assert engine.trajectory("tiny") == (row,)
+    with pytest.raises(CheckpointError, match=r"no run '\.\./tiny'. Known are: tiny"):
+        engine.trajectory("../tiny")

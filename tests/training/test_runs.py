@@ -8,8 +8,11 @@ import timm
 import torch
 from safetensors.torch import load_file
 
+from gramviz.checkpoints.files import load_tensors, to_bytes
+from gramviz.checkpoints.heads import heads_of_run
 from gramviz.errors import CheckpointError, ConfigError
 from gramviz.training.config import GramConfig, TrainConfig
+from gramviz.training.heads import heads_from
 from gramviz.training.loop import faster_dtype
 from gramviz.training.runs import LOG, STATE, read_state, run
 from gramviz.training.state import to_tensors
@@ -94,9 +97,59 @@ def test_a_fork_may_differ_in_the_gram_section_alone(tmp_path, config, source):
     anchored = dataclasses.replace(config, gram=GramConfig(weight=1.0, teacher_step=1, start=2))
     with pytest.raises(ConfigError, match="fork it earlier"):
         finish(tmp_path / "y", anchored, source, fork_from=late)
-    other = dataclasses.replace(config, gram=GramConfig(weight=1.0, teacher_step=2, start=2))
-    with pytest.raises(ConfigError, match="Gram teacher at step 1"):
+    other = dataclasses.replace(config, gram=GramConfig(weight=1.0, teacher_step=0, start=2))
+    with pytest.raises(ConfigError, match="Gram teacher at step 1, not at 0"):
         finish(tmp_path / "z", other, source, fork_from=early)
+
+
+@pytest.mark.parametrize("teacher_step", [2, 3])
+def test_a_fork_whose_gram_teacher_is_yet_to_be_taken_takes_its_own(tmp_path, config, source, teacher_step):
+    options = {"states_at": (2, teacher_step), "checkpoints_at": (teacher_step,)}
+    trunk = finish(tmp_path / "trunk", config, source, **options)  # which took its own after step 1
+    late = dataclasses.replace(config, gram=GramConfig(weight=5.0, teacher_step=teacher_step, start=3))
+    fork = finish(tmp_path / "late", late, source, fork_from=tmp_path / "trunk" / "state_000002.safetensors")
+    wanted, *_ = read_state(tmp_path / "trunk" / f"state_00000{teacher_step}.safetensors", CPU)
+    teacher = {k.removeprefix("gram_teacher."): v for k, v in fork.items() if k.startswith("gram_teacher.")}
+    assert_equal(teacher, dict(wanted.teacher.backbone.state_dict()))
+    assert not torch.equal(teacher["network.cls_token"], trunk["gram_teacher.network.cls_token"])
+
+
+def test_heads_lie_beside_a_checkpoint_and_give_the_ema_teachers_logits(tmp_path, config, source):
+    finish(tmp_path, config, source, checkpoints_at=(0, 6), states_at=(6,))
+    state, *_ = read_state(tmp_path / STATE, CPU)
+    assert sorted(p.name for p in tmp_path.glob("heads_*")) == [
+        f"heads_00000{step}.safetensors" for step in (0, 6)
+    ]
+    tensors, metadata = load_tensors(tmp_path / "heads_000006.safetensors")
+    assert all(value.dtype == torch.float16 for value in tensors.values())
+    assert metadata["step"] == 6
+    heads = heads_from({name: value.float() for name, value in tensors.items()}, metadata, CPU)
+    assert heads.loss == config.loss
+    features = torch.randn(20, 16, generator=torch.Generator().manual_seed(0))
+    for kept, trained in (
+        (heads.dino_head, state.teacher.dino_head),
+        (heads.ibot_head, state.teacher.ibot_head),
+    ):
+        assert torch.allclose(kept(features), trained(features), atol=5e-3)
+        assert not any(p.requires_grad for p in kept.parameters())
+    assert torch.allclose(heads.mask_token, state.student.mask_token, atol=1e-4)
+    # a folder from before heads were kept: the same bytes, out of the state
+    before = to_bytes(tensors, metadata)
+    (tmp_path / "heads_000006.safetensors").unlink()
+    assert to_bytes(*heads_of_run(tmp_path, 6)) == before
+    (tmp_path / "state_000006.safetensors").unlink()
+    assert to_bytes(*heads_of_run(tmp_path, 6)) == before  # the last state is of that step, too
+    with pytest.raises(CheckpointError, match="neither heads nor a training state of step 4"):
+        heads_of_run(tmp_path, 4)
+
+
+def test_heads_that_do_not_fit_are_named(tmp_path, config, source):
+    finish(tmp_path, config, source, checkpoints_at=(6,))
+    tensors, metadata = load_tensors(tmp_path / "heads_000006.safetensors")
+    with pytest.raises(CheckpointError, match="no projection heads"):
+        heads_from(tensors, {"step": 6}, CPU)
+    with pytest.raises(CheckpointError, match="ibot_head does not fit"):
+        heads_from({k: v for k, v in tensors.items() if k != "ibot_head.prototypes"}, metadata, CPU)
 
 
 def test_a_folder_of_another_run_and_a_damaged_state_are_refused(tmp_path, config, source):

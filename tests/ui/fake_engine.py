@@ -16,6 +16,7 @@ from gramviz.errors import CheckpointError, InputError
 from gramviz.serving.engine import View
 from gramviz.vit.backbones import NetworkConfig
 from gramviz.vit.images import Picture, grid_for, to_tensor
+from tests.ui.rows import made_rows
 
 WIDTH = 48
 NETWORK = NetworkConfig("vit_tiny_patch16_224", {}, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -59,6 +60,7 @@ class FakeEngine:
         self.pace: threading.Semaphore | None = None
         self.computed: list[tuple[str, str, int]] = []  # (digest, checkpoint id, patches), as asked for
         self.bases: list[list[str]] = []  # ids that were given one basis
+        self.rows = {"small": made_rows("small", scale=10)}  # run -> what was measured along it
         self.closed = 0  # comparisons that were stopped before their end
 
     def checkpoints(self) -> tuple[CheckpointInfo, ...]:
@@ -66,6 +68,9 @@ class FakeEngine:
 
     def default_ids(self) -> tuple[str, ...]:
         return tuple(info.id for info in self._checkpoints.values() if info.shown)
+
+    def trajectory(self, run: str) -> tuple[dict[str, Any], ...]:
+        return self.rows.get(run, ())
 
     def compare(self, picture: Picture, ids: Sequence[str], patches: int) -> Iterator[View]:
         infos = [self._info(key) for key in ids]

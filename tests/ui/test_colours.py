@@ -3,7 +3,7 @@ import pytest
 
 from gramviz.checkpoints.manifest import BRANCHES
 from gramviz.ui.colours import as_hex, diverging, sequential
-from gramviz.ui.theme import ARMS, arm_variables, theme
+from gramviz.ui.theme import ARMS, CONTROLS, arm_variables, theme
 
 ROUNDING = 5e-4  # of luminance, by which neighbours may swap places as their channels are rounded to bytes
 
@@ -55,6 +55,12 @@ def test_each_branch_has_a_colour_of_its_own():
     assert all(f"--arm-{name}: {arm.colour};" in arm_variables() for name, arm in ARMS.items())
 
 
+def test_curves_can_be_told_apart_without_colour():
+    arms = [arm for name, arm in ARMS.items() if name != "trunk"]
+    assert len({arm.dash for arm in arms}) == len({arm.marker for arm in arms}) == len(arms)
+    assert len({arm.label for arm in (*ARMS.values(), *CONTROLS.values())}) == len(ARMS) + len(CONTROLS)
+
+
 @pytest.mark.parametrize("suffix", ["", "_dark"])
 def test_contrast_on_both_backgrounds(suffix):
     look = theme()
@@ -64,5 +70,5 @@ def test_contrast_on_both_backgrounds(suffix):
         assert (
             contrast(getattr(look, text + suffix), getattr(look, f"background_fill_secondary{suffix}")) >= 4.5
         )
-    for arm in ARMS.values():
+    for arm in (*ARMS.values(), *CONTROLS.values()):
         assert contrast(arm.colour, background) >= 3

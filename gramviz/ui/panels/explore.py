@@ -1,4 +1,4 @@
-"""The explore panel: choose a picture and checkpoints, then point at patches.
+"""The explore panel: the chosen picture seen by the chosen checkpoints, to point at its patches.
 
 The panel turns requests into calls of the engine and its answers into values of the explorer. All that belongs to a
 visitor is in the events' values; nothing is kept here.
@@ -13,7 +13,7 @@ import gradio as gr
 
 from gramviz.errors import GramvizError
 from gramviz.serving.engine import Engine
-from gramviz.ui.chooser import Request, chooser
+from gramviz.ui.chooser import Request
 from gramviz.ui.explorer import Comparison, error_value, explorer
 
 UNEXPECTED = "Something went wrong on our side; please try again."
@@ -22,9 +22,8 @@ SIMULTANEOUS = 16  # visitors served at once; the engine has its own queue behin
 log = logging.getLogger(__name__)
 
 
-def explore_panel(page: gr.Blocks, engine: Engine, first_sample: str) -> None:
-    """Add the panel to `page`, inside whose context it is called. It shows a sample as soon as the page is open."""
-    choice = chooser(engine.checkpoints(), engine.default_ids(), first_sample)
+def explore_panel(page: gr.Blocks, engine: Engine, choice: gr.HTML) -> None:
+    """Add the panel to `page`, inside whose context it is called. It shows what `choice`, the chooser, asks for."""
     view = explorer()
 
     def compare(value: Any) -> Iterator[dict[str, Any]]:

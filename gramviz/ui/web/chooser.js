@@ -19,6 +19,7 @@ function send(delay) {
     props.value = request;
     trigger("stop");
     trigger("input");
+    document.dispatchEvent(new CustomEvent("gv-request"));
   }, delay);
 }
 
@@ -44,7 +45,10 @@ function showChoice(picture) {
 document.addEventListener("gv-answer", ({ detail }) => {
   if (detail.token !== request.token) return;
   if (detail.met) accepted = pictureOf(request);
-  else showChoice(accepted);
+  else {
+    showChoice(accepted);
+    props.value = request; // what another tab will ask for
+  }
 });
 
 async function takeFile(file) {

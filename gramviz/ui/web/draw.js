@@ -1,11 +1,4 @@
-// Drawing: at most once a frame, all visible maps together.
-
-let pendingFrame = 0;
-let drawnPins = "";
-
-function schedule() {
-  if (!pendingFrame) pendingFrame = requestAnimationFrame(render);
-}
+// Drawing the explorer: all visible maps together.
 
 function visibleMaps() {
   const candidates = settings.view === "difference" ? [pair.a, pair.b] : [...maps.values()];
@@ -41,16 +34,4 @@ function paintCosines(map) {
 function paintColours(map) {
   map.paintBytes(map.colours[settings.basis]);
   setText(map.range, "");
-}
-
-function drawMarks(spot) {
-  const { grid } = shown;
-  for (const cursor of root.querySelectorAll(".gv-cursor")) frame(cursor, spot, grid);
-  setText(find(".gv-query"), query.describe());
-  setText(find(".gv-spot"), "row " + Math.floor(spot / grid[1]) + ", column " + (spot % grid[1]));
-  const pins = query.cls || query.dragging ? [] : query.pins;
-  const key = JSON.stringify([grid, pins]);
-  if (key === drawnPins) return;
-  drawnPins = key;
-  for (const marks of root.querySelectorAll(".gv-marks")) marks.replaceChildren(...pinMarks(pins, grid));
 }

@@ -8,8 +8,6 @@ const tables = { sequential: colourTable(config.sequential), diverging: colourTa
 const query = new Query();
 const maps = new Map(); // checkpoint id -> PatchMap
 const pair = { a: new PatchMap(""), b: new PatchMap(""), difference: new DifferenceMap() };
-const downloads = new Map(); // address -> promise of decoded data, the most recently used last
-const KEPT_DOWNLOADS = 96;
 
 let shown = null; // the value on screen
 let layouts = [];
@@ -37,25 +35,6 @@ function update() {
 }
 
 const idsOf = (value) => JSON.stringify(value.checkpoints.map((checkpoint) => checkpoint.id));
-
-/** Decoded content of a file, fetched once for each address. */
-function download(file, decode) {
-  const known = downloads.get(file.url);
-  const wanted = known ?? fetchBuffer(file.url).then(decode);
-  downloads.delete(file.url);
-  downloads.set(file.url, wanted);
-  wanted.catch(() => downloads.delete(file.url));
-  if (downloads.size > KEPT_DOWNLOADS) downloads.delete(downloads.keys().next().value);
-  return wanted;
-}
-
-async function fetchBuffer(address) {
-  const answer = await fetch(address);
-  if (!answer.ok) throw new Error("status " + answer.status);
-  return answer.arrayBuffer();
-}
-
-const asBytes = (buffer) => new Uint8Array(buffer);
 
 /** Bring a map up to date with what the server has ready for it. */
 async function load(map, view) {
@@ -88,11 +67,7 @@ async function load(map, view) {
 // ---- what is on the page ---------------------------------------------------------------------------------------
 
 function showPicture() {
-  const { picture } = shown;
-  root.style.setProperty("--aspect", picture.width / picture.height);
-  photo.querySelector("img").src = picture.image.url;
-  const lines = [picture.caption, ...picture.notes].filter(Boolean);
-  find(".gv-caption").replaceChildren(...lines.map((line) => make("span", "", line)));
+  showPhotograph(shown.picture);
   for (const map of [...maps.values(), ...Object.values(pair)]) prepare(map);
 }
 
@@ -129,13 +104,6 @@ function newMap(checkpoint) {
   map.canvas.setAttribute("aria-label", "Map of " + checkpointName(checkpoint, false));
   prepare(map);
   return map;
-}
-
-function showError(sentence) {
-  const line = find(".gv-error");
-  line.hidden = !sentence;
-  setText(line, sentence ?? "");
-  if (sentence) line.scrollIntoView({ block: "nearest" });
 }
 
 function showStatus() {

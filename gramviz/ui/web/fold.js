@@ -6,6 +6,7 @@ const NARROW = 640; // CSS pixels, as in the style sheets
 function foldWhenNarrow(component) {
   let wasWide = null;
   new ResizeObserver(() => {
+    if (component.clientWidth === 0) return; // on a tab that is not open
     const wide = component.clientWidth > NARROW;
     if (wide === wasWide) return;
     wasWide = wide;

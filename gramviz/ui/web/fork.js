@@ -51,13 +51,16 @@ function forkGrid(layout, nodeOf) {
 
 /**
  * Draw the lines of a fork into `svg`, each from the edge of one checkpoint to the facing edge of the next, in the
- * colour of the branch it leads to. `nodeOf(item)` gives the picture of a checkpoint, inside its `.gv-cell`.
+ * colour of the branch it leads to. `nodeOf(item)` gives the picture of a checkpoint, inside its `.gv-cell`. All lines
+ * from one checkpoint turn before the nearest that it leads to, so that none crosses a checkpoint of another branch.
  */
 function drawLinks(svg, links, nodeOf, gap) {
   const origin = svg.getBoundingClientRect();
   const downwards = getComputedStyle(svg).getPropertyValue("--flow").trim() === "down";
   const paths = links.flatMap(([from, to]) => {
-    const { stem, twig } = (downwards ? elbowDown : elbowAcross)(nodeOf(from), nodeOf(to), origin, gap);
+    const targets = links.filter(([start]) => start === from).map(([, end]) => end);
+    const nearest = targets.reduce((a, b) => (b.step < a.step ? b : a));
+    const { stem, twig } = (downwards ? elbowDown : elbowAcross)(nodeOf(from), nodeOf(to), nodeOf(nearest), origin, gap);
     return [line(twig, to.branch), line(stem, from.branch)];
   });
   svg.replaceChildren(...paths);
@@ -73,19 +76,20 @@ function line(shape, branch) {
 // A line has two straight pieces that meet at the turn: the stem, common to all branches, and the twig.
 
 /** Between pictures that stand side by side. */
-function elbowAcross(from, to, origin, gap) {
+function elbowAcross(from, to, nearest, origin, gap) {
   const { x, y } = halfPixels(origin);
   const a = from.getBoundingClientRect(), b = to.getBoundingClientRect();
-  const turn = x((a.right + b.left) / 2), start = y((a.top + a.bottom) / 2);
+  const turn = x((a.right + nearest.getBoundingClientRect().left) / 2), start = y((a.top + a.bottom) / 2);
   const stem = "M" + x(a.right + gap) + " " + start + "H" + turn;
   return { stem, twig: "M" + turn + " " + start + "V" + y((b.top + b.bottom) / 2) + "H" + x(b.left - gap) };
 }
 
 /** From a cell to one below it. */
-function elbowDown(from, to, origin, gap) {
+function elbowDown(from, to, nearest, origin, gap) {
   const { x, y } = halfPixels(origin);
-  const a = from.closest(".gv-cell").getBoundingClientRect(), b = to.closest(".gv-cell").getBoundingClientRect();
-  const turn = y((a.bottom + b.top) / 2), start = x((a.left + a.right) / 2);
+  const box = (node) => node.closest(".gv-cell").getBoundingClientRect();
+  const a = box(from), b = box(to);
+  const turn = y((a.bottom + box(nearest).top) / 2), start = x((a.left + a.right) / 2);
   const stem = "M" + start + " " + y(a.bottom + gap) + "V" + turn;
   return { stem, twig: "M" + start + " " + turn + "H" + x((b.left + b.right) / 2) + "V" + y(b.top - gap) };
 }

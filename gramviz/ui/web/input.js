@@ -14,11 +14,23 @@ function pinAt(place, action) {
 
 /** The query was changed on purpose: show its state, draw, and say it. */
 function changed() {
+  showQuery();
+  announce();
+  document.dispatchEvent(new CustomEvent("gv-query", { detail: { from: root, query } }));
+}
+
+function showQuery() {
   find(".gv-cls").setAttribute("aria-pressed", query.cls);
   root.classList.toggle("gv-pinned", !query.following);
   schedule();
-  announce();
 }
+
+// what is pinned on one tab is pinned on all
+document.addEventListener("gv-query", ({ detail }) => {
+  if (detail.from === root) return;
+  query.adopt(detail.query);
+  showQuery();
+});
 
 root.addEventListener("pointermove", (event) => {
   const stage = stageOf(event);
@@ -66,7 +78,7 @@ root.addEventListener("click", (event) => {
 const actionOf = (event) => (event.shiftKey ? "add" : event.altKey ? "subtract" : settings.click);
 
 root.addEventListener("keydown", (event) => {
-  if (!shown || event.ctrlKey || event.metaKey || event.target.matches("select")) return;
+  if (!shown || event.ctrlKey || event.metaKey || event.target.closest("select, dialog")) return;
   if (event.key === "Escape") clearQuery();
   else if (event.key.toLowerCase() === "c") toggleCls();
   else if (event.target !== photo) return;
@@ -98,8 +110,6 @@ function toggleCls() {
 
 find(".gv-cls").addEventListener("click", () => shown && toggleCls());
 find(".gv-clear").addEventListener("click", () => shown && clearQuery());
-form.addEventListener("submit", (event) => event.preventDefault());
-form.addEventListener("input", applySettings);
 
 // ---- spoken read-out -------------------------------------------------------------------------------------------
 
@@ -113,27 +123,3 @@ function announce() {
     setText(find(".gv-live"), [query.describe(), find(".gv-spot").textContent, ...readings].join("; "));
   }, ANNOUNCE_AFTER);
 }
-
-// ---- start -----------------------------------------------------------------------------------------------------
-
-/** Lines follow the pictures: captions that grow move them, too. */
-const linkWatch = new ResizeObserver(redrawLinks);
-
-function redrawLinks() {
-  for (const layout of layouts) drawLinks(layout.svg, layout.links, (item) => maps.get(item.id).stage, 4);
-}
-
-foldWhenNarrow(root);
-find(".gv-glossary dl").append(...GLOSSARY.flatMap(([term, meaning]) => [make("dt", "", term), make("dd", "", meaning)]));
-applySettings();
-watch("value", update);
-update();
-
-// For tests and for the curious: what is on screen, as numbers.
-root.gramviz = {
-  cosines: (id) => Array.from(maps.get(id).values),
-  difference: () => Array.from(pair.difference.values),
-  ready: () => Boolean(shown?.complete) && [...maps.values()].every((map) => map.rows && map.colours.common),
-  state: () => ({ ...settings, pins: query.pins, cls: query.cls, grid: shown?.grid, key: shown?.key, token: shown?.token }),
-  render,
-};

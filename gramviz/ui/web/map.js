@@ -80,10 +80,8 @@ class PatchMap {
   }
 
   /** Cosines to the query, and how far they may be off. */
-  compute({ positive, negative }) {
-    const query = queryVector(this.rows, this.rank, positive, negative);
-    cosines(this.rows, this.rank, query, this.values);
-    this.bound = cosineError(this.error, (positive.length > 0) + (negative.length > 0), norm(query));
+  compute(query) {
+    this.bound = answer(this, query, this.values);
   }
 
   paint(low, high, table) {
@@ -112,30 +110,6 @@ class PatchMap {
 
   spokenName() {
     return this.heading.textContent + " " + this.step.textContent;
-  }
-}
-
-/** The map of A minus B; in place of the measures it shows the ends of its own, signed scale. */
-class DifferenceMap extends PatchMap {
-  constructor() {
-    super("A \u2212 B");
-    this.node.classList.add("gv-plain");
-    this.bar = make("div", "gv-bar", make("canvas"), make("div", "gv-ticks"));
-    this.bar.setAttribute("role", "img");
-    this.measures.replaceWith(this.bar);
-    this.canvas.setAttribute("aria-label", "Difference of the two maps");
-    this.reading.title = "Difference under the pointer";
-  }
-
-  /** Cosines of `a` less those of `b`, coloured from -reach to reach. */
-  draw(a, b, reachOf, table) {
-    for (let i = 0; i < this.values.length; i++) this.values[i] = a.values[i] - b.values[i];
-    const reach = reachOf(this.values);
-    this.paint(-reach, reach, table);
-    const ticks = reach === 1 ? ["\u22121", "0", "1"] : [decimal(-reach), "0", decimal(reach)];
-    if (ticks.join() === this.ticks) return;
-    this.ticks = ticks.join();
-    showBar(this.bar, table, ticks);
   }
 }
 

@@ -57,6 +57,13 @@ function cosineError(error, weight, length) {
   return length === 0 ? 0 : (weight * error * (1 + weight / length)) / length;
 }
 
+/** Cosines of every patch to { positive, negative } into `out`; returns how far they may be off. */
+function answer({ rows, rank, error }, { positive, negative }, out) {
+  const query = queryVector(rows, rank, positive, negative);
+  cosines(rows, rank, query, out);
+  return cosineError(error, (positive.length > 0) + (negative.length > 0), norm(query));
+}
+
 /** Smallest and largest value. */
 function extent(values) {
   let low = Infinity, high = -Infinity;

@@ -25,6 +25,11 @@ class Query {
     this.cls = false;
   }
 
+  /** Take over what another component asks. */
+  adopt({ pins, cls, pointer }) {
+    Object.assign(this, { pins, cls, pointer });
+  }
+
   clear() {
     this.pins = [];
     this.cls = false;

@@ -1,0 +1,131 @@
+"""The story panel: the maps of a whole run as a film, and beneath it the curves of what was measured along the run.
+
+The panel turns requests into calls of the engine and its answers into values of the player, plots and sentences.
+Nothing is kept here.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from gramviz.errors import GramvizError
+from gramviz.serving.engine import Engine
+from gramviz.ui import curves
+from gramviz.ui.chooser import Request
+from gramviz.ui.explorer import Comparison, error_value
+from gramviz.ui.figures import figure
+from gramviz.ui.panels.explore import SIMULTANEOUS, UNEXPECTED
+from gramviz.ui.player import Wish, player
+from gramviz.ui.story import CHAPTERS, Chapter
+
+NOT_MEASURED = "Nothing was measured along this run, so there are no curves to show."
+LEGEND = (
+    "Lines are means over seeds at the steps that all seeds have; bands reach from the lowest to the highest seed; "
+    "thin lines are controls of one seed. In the text, \u00b1 is the standard deviation over seeds. "
+    "\u201cNo effect\u201d: the seeds disagree on the sign; \u201cweak\u201d: below twice that deviation, or "
+    "smaller than what the experiment set out to see."
+)
+
+log = logging.getLogger(__name__)
+
+
+def story_panel(engine: Engine, choice: gr.HTML) -> None:
+    """Add the panel in whose context it is called. It shows the picture that `choice`, the chooser, has."""
+    runs = tuple(dict.fromkeys(info.run for info in engine.checkpoints()))
+    view = player(runs)
+
+    def film(value: Any, event: gr.EventData) -> Iterator[dict[str, Any]]:
+        yield from films(engine, runs, value, event._data, Path(view.GRADIO_CACHE))
+
+    def draw(event: gr.EventData) -> list[Any]:
+        intro, *chapters = drawn(engine, runs, event._data)
+        shown = [gr.Row(visible=plot is not None or bool(text)) for text, plot in chapters]
+        return [intro, *shown, *(part for chapter in chapters for part in chapter)]
+
+    with gr.Column(elem_classes="gv-curves"):
+        intro = gr.HTML(elem_classes="gv-intro")
+        rows, parts = [], []
+        for _ in CHAPTERS:
+            with gr.Row(elem_classes="gv-chapter", visible=False) as row:
+                parts += [gr.HTML(elem_classes="gv-words"), gr.Plot(show_label=False, container=False)]
+            rows.append(row)
+
+    running = view.input(
+        film,
+        inputs=choice,
+        outputs=view,
+        show_progress="hidden",
+        trigger_mode="multiple",
+        concurrency_limit=SIMULTANEOUS,
+        api_visibility="private",
+    )
+    view.stop(None, cancels=[running])
+    view.select(
+        draw,
+        outputs=[intro, *rows, *parts],
+        show_progress="hidden",
+        trigger_mode="always_last",
+        api_visibility="private",
+    )
+
+
+def films(
+    engine: Engine, runs: Sequence[str], value: Any, data: Any, cache: Path
+) -> Iterator[dict[str, Any]]:
+    """Values of the player for one request: the picture, then one more checkpoint of the run at a time.
+
+    value: the chooser's; data: what came with the player's event. Never raises.
+    """
+    token = data.get("token", 0) if isinstance(data, dict) else 0
+    try:
+        wish = Wish.from_data(data, runs)
+        chosen = [info for info in engine.checkpoints() if info.run == wish.run]
+        ids = [info.id for info in chosen]
+        value = {**value, "ids": ids} if isinstance(value, dict) else value
+        request = replace(Request.from_value(value, cache), token=wish.token)
+        picture, caption = request.picture()
+        comparison = Comparison.begin(request.token, picture, caption, chosen, request.patches, cache)
+        views = engine.compare(picture, ids, request.patches)
+        yield {**comparison.as_value(), "run": wish.run}
+        for view in views:
+            comparison = comparison.with_view(view, cache)
+            yield {**comparison.as_value(), "run": wish.run}
+    except GramvizError as error:
+        yield error_value(token, str(error))
+    except Exception:
+        log.exception("a film failed")
+        yield error_value(token, UNEXPECTED)
+
+
+def drawn(engine: Engine, runs: Sequence[str], data: Any) -> list[Any]:
+    """A line on top, then text (HTML) and figure of each chapter, ("", None) where there is nothing. Never raises."""
+    nothing: list[Any] = [("", None)] * len(CHAPTERS)
+    try:
+        wish = Wish.from_data(data, runs)
+        rows = engine.trajectory(wish.run)
+        if not rows:
+            return [f"<p>{NOT_MEASURED}</p>", *nothing]
+        chapters = [(words(chapter, rows), figure(rows, chapter, wish.columns)) for chapter in CHAPTERS]
+    except GramvizError as error:
+        return [f"<p>{escape(str(error))}</p>", *nothing]
+    except Exception:
+        log.exception("curves could not be drawn")
+        return [f"<p>{UNEXPECTED}</p>", *nothing]
+    return [f"<p>{escape(LEGEND)}</p>", *chapters]
+
+
+def words(chapter: Chapter, rows: Sequence[curves.Row]) -> str:
+    """Title, theory, what is seen and what was not measured, as HTML."""
+    seen = "".join(
+        f'<p class="gv-seen" style="--arm: var(--arm-{arm})">'
+        f"<b>{escape(curves.look(arm).label)}.</b> {escape(text)}</p>"
+        for arm, text in chapter.seen(rows)
+    )
+    missing = chapter.missing(rows)
+    rest = f'<p class="gv-missing">Not measured: {escape(", ".join(missing))}.</p>' if missing else ""
+    return f'<h2>{escape(chapter.title)}</h2><p class="gv-theory">{escape(chapter.theory)}</p>{seen}{rest}'

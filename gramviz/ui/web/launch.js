@@ -1,0 +1,26 @@
+// The player's beginning: everything it is made of is there.
+
+document.addEventListener("gv-request", () => {
+  stale = true;
+  wake();
+});
+new ResizeObserver(() => {
+  wake();
+  schedule();
+}).observe(root);
+foldWhenNarrow(root);
+showRuns();
+showBar(find(".gv-bar"), table, TICKS);
+showPlaying();
+markNewPlots();
+watch("value", update);
+update();
+wake();
+
+// For tests and for the curious: what is on screen, as numbers.
+root.gramviz = {
+  cosines: (branch) => Array.from(tracks.get(branch).values),
+  ready: isComplete,
+  state: () => ({ position: timeline.position, stops: timeline.stops, playing: timeline.playing, pins: query.pins, cls: query.cls, grid: shown?.grid, key: shown?.key, run, asked }),
+  goTo,
+};

@@ -1,0 +1,129 @@
+"""The story panel: films of a run for the player, and its curves with their words."""
+
+import logging
+
+import pytest
+
+from gramviz.data.samples import load
+from gramviz.errors import CheckpointError, InputError
+from gramviz.ui.panels.explore import UNEXPECTED
+from gramviz.ui.panels.story import LEGEND, NOT_MEASURED, drawn, films
+from gramviz.ui.player import Wish
+from gramviz.ui.story import CHAPTERS
+from tests.ui.fake_engine import CHECKPOINTS, FakeEngine, checkpoint
+
+CHOICE = {"token": 3, "sample": "coffee", "file": None, "patches": 14, "ids": []}
+RUNS = ("small",)
+DATA = {"token": 9, "run": "small"}
+
+
+@pytest.fixture
+def engine():
+    return FakeEngine()
+
+
+def test_a_film_has_every_checkpoint_of_its_run_and_no_other(tmp_path):
+    engine = FakeEngine([*CHECKPOINTS, checkpoint("plain", 5, "other")])
+    values = list(films(engine, ("small", "other"), CHOICE, DATA, tmp_path))
+    ids = [info.id for info in CHECKPOINTS]
+    assert [value["done"] for value in values] == list(range(len(ids) + 1))
+    assert all((value["token"], value["run"], value["error"]) == (9, "small", None) for value in values)
+    assert list(values[-1]["views"]) == ids
+    assert {digest for digest, _, _ in engine.computed} == {load("coffee").digest}
+
+
+def test_whatever_checkpoints_the_visitor_explores_the_film_is_whole(engine, tmp_path):
+    *_, last = films(engine, RUNS, {**CHOICE, "ids": ["small-plain-4000"]}, DATA, tmp_path)
+    assert last["total"] == len(CHECKPOINTS)
+
+
+@pytest.mark.parametrize(
+    ("choice", "data", "sentence"),
+    [
+        (CHOICE, {"token": 9, "run": "none"}, "There is no run 'none'; there are small."),
+        ({**CHOICE, "sample": "dog"}, DATA, "There is no sample 'dog'"),
+        ({**CHOICE, "patches": 15}, DATA, "15 patches cannot be chosen"),
+        (None, DATA, "incomplete"),
+        (CHOICE, {"token": "9", "run": "small"}, "incomplete"),
+    ],
+)
+def test_a_wrong_request_is_told_in_a_sentence(engine, tmp_path, choice, data, sentence):
+    *_, last = films(engine, RUNS, choice, data, tmp_path)
+    assert sentence in last["error"]
+    assert last["token"] == data["token"]
+
+
+def test_the_unexpected_is_logged_and_not_shown(engine, tmp_path, monkeypatch, caplog):
+    def broken(*_args):
+        raise RuntimeError("/secret/path")
+
+    monkeypatch.setattr(engine, "compare", broken)
+    monkeypatch.setattr(engine, "trajectory", broken)
+    with caplog.at_level(logging.ERROR):
+        *_, last = films(engine, RUNS, CHOICE, DATA, tmp_path)
+        intro, *chapters = drawn(engine, RUNS, {"run": "small", "columns": 3})
+    assert last == {"token": 9, "error": UNEXPECTED}
+    assert (intro, chapters) == (f"<p>{UNEXPECTED}</p>", [("", None)] * len(CHAPTERS))
+    assert caplog.text.count("/secret/path") >= 2
+
+
+def test_stopping_a_film_stops_the_engine(engine, tmp_path):
+    running = films(engine, RUNS, CHOICE, DATA, tmp_path)
+    next(running)
+    next(running)
+    running.close()
+    assert engine.closed == 1
+
+
+def test_curves_have_a_legend_words_and_a_figure_a_chapter(engine):
+    intro, *chapters = drawn(engine, RUNS, {"run": "small", "columns": 3})
+    assert intro == f"<p>{LEGEND}</p>"
+    assert len(chapters) == len(CHAPTERS)
+    for chapter, (text, figure) in zip(CHAPTERS, chapters, strict=True):
+        assert text.startswith(f"<h2>{chapter.title}</h2>")
+        assert "<b>without Gram.</b>" in text or chapter.key in ("quality", "losses")
+        assert figure is not None
+
+
+def test_a_chapter_that_was_not_measured_says_so(engine):
+    engine.rows["small"] = [
+        {key: value for key, value in row.items() if not key.startswith(("residual", "global"))}
+        for row in engine.rows["small"]
+    ]
+    _, *chapters = drawn(engine, RUNS, {"run": "small", "columns": 3})
+    text, figure = next(chapter for chapter in chapters if "Residuals" in chapter[0])
+    assert figure is None
+    assert "Not measured: residuals: top-1 share, residuals: effective rank, residuals: common row." in text
+
+
+def test_a_run_without_measurements_has_one_sentence(engine):
+    engine.rows.clear()
+    assert drawn(engine, RUNS, {"run": "small"}) == [f"<p>{NOT_MEASURED}</p>", *[("", None)] * len(CHAPTERS)]
+
+
+def test_damaged_measurements_are_told_in_a_sentence(engine, monkeypatch):
+    def damaged(_run):
+        raise CheckpointError("line 3 of the measurements of <small> is not JSON")
+
+    monkeypatch.setattr(engine, "trajectory", damaged)
+    assert (
+        drawn(engine, RUNS, {"run": "small"})[0]
+        == "<p>line 3 of the measurements of &lt;small&gt; is not JSON</p>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (None, "incomplete"),
+        ({"run": "small", "columns": 5}, "incomplete"),
+        ({"run": 3}, "There is no run '3'"),
+    ],
+)
+def test_what_the_player_never_sends_is_refused(data, message):
+    with pytest.raises(InputError, match=message if data else "no run|incomplete"):
+        Wish.from_data(data, RUNS)
+
+
+def test_a_wish_is_read():
+    assert Wish.from_data({"token": 2, "run": "small", "columns": 4}, RUNS) == Wish(2, "small", 4)
