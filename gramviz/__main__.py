@@ -21,6 +21,7 @@ from gramviz.errors import ConfigError, GramvizError
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none of it
     import torch
 
+    from gramviz.data.sources import TensorSource
     from gramviz.training.config import TrainConfig
     from gramviz.training.loop import ImageSource, StepReport
 
@@ -131,8 +132,14 @@ def _parser() -> argparse.ArgumentParser:
         "--segments", type=Path, required=True, help="folder with images/ and segments/ (BSDS500)"
     )
     measure.add_argument(
-        "--classes", type=Path, default=None, help="folder of class folders, for k-NN and the held-out losses"
+        "--classes",
+        default=None,
+        help="folder of class folders, or torchvision:NAME, for k-NN and the held-out losses: what was trained on",
     )
+    measure.add_argument(
+        "--root", type=Path, default=Path("data"), help="where torchvision keeps its data sets"
+    )
+    measure.add_argument("--download", action="store_true", help="let torchvision download the data set")
     measure.add_argument(
         "--held-out", type=int, default=2000, help="images held out of training (%(default)s)"
     )
@@ -140,7 +147,11 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--patches", type=int, default=20, help="patches on the long side (%(default)s)")
     measure.add_argument("--limit", type=int, default=None, help="measure the first so many pictures only")
     measure.add_argument(
-        "--runs", nargs="+", default=(), metavar="ARM=FOLDER", help="run folders instead of the models folder"
+        "--runs",
+        nargs="+",
+        default=None,
+        metavar="ARM=FOLDER",
+        help="run folders instead of the models folder",
     )
     measure.add_argument("--run", default=None, help="with --runs: name of the run in the rows")
     measure.add_argument("--fork", type=int, default=None, help="with --runs: last step of the shared trunk")
@@ -242,7 +253,7 @@ def _train(options: argparse.Namespace) -> None:
         if options.recipe is not None:
             _refuse(
                 options,
-                "--config",
+                "with --config",
                 "image_size",
                 "held_out",
                 "checkpoints",
@@ -255,18 +266,18 @@ def _train(options: argparse.Namespace) -> None:
             config = recipe.config_for(arm, seed)
             data, size, held_out = options.data or recipe.data, recipe.image_size, recipe.held_out
         else:
-            _refuse(options, "--recipe", "arm", "seed")
+            _refuse(options, "with --recipe", "arm", "seed")
             config = _own_config(options)
             data, size, held_out = options.data, options.image_size or 64, options.held_out or 0
         if peers.rank > 0:
             peers.from_first(None)  # waits: the first process may have to download the images
-        source = _source(data, options, size, held_out, device)
+        source, told = _source(data, options, size, held_out, device)
         if peers.rank == 0:
             peers.from_first(None)
         if options.recipe is not None:
             folder = options.out or Path("runs") / recipe.name
             reports = train_arm(
-                recipe, arm, seed, folder, source, device=device, autocast=autocast, peers=peers
+                recipe, arm, seed, folder, source, device=device, autocast=autocast, data=told, peers=peers
             )
         else:
             reports = run(
@@ -278,16 +289,17 @@ def _train(options: argparse.Namespace) -> None:
                 checkpoints_at=options.checkpoints or (),
                 states_at=options.keep_states or (),
                 fork_from=options.fork,
+                data=told,
                 peers=peers,
             )
         _follow(reports, config, quiet=peers.rank > 0)
 
 
-def _refuse(options: argparse.Namespace, partner: str, *names: str) -> None:
+def _refuse(options: argparse.Namespace, when: str, *names: str) -> None:
     """No option may be given that would have no effect."""
     given = ", ".join(f"--{name.replace('_', '-')}" for name in names if getattr(options, name) is not None)
     if given:
-        raise ConfigError(f"{given} can be given with {partner} only")
+        raise ConfigError(f"{given} can be given {when} only")
 
 
 def _own_config(options: argparse.Namespace) -> TrainConfig:
@@ -358,29 +370,40 @@ def _measure(options: argparse.Namespace) -> None:
 
     from gramviz.checkpoints.manifest import CheckpointStore
     from gramviz.data.segments import annotated_pictures
-    from gramviz.data.sources import folder_source
-    from gramviz.experiment import Measuring, RunFolder, append_row, read_rows
+    from gramviz.experiment import Measuring
+    from gramviz.metrics.rows import append_row, protocol, read_rows, row_line
     from gramviz.serving.settings import choose_device, shipped_models
+    from gramviz.training.folders import RunFolder
     from gramviz.training.loop import faster_dtype
 
-    if options.runs and (options.run is None or options.fork is None):
-        raise ConfigError("--runs needs --run NAME for its rows and --fork N, the last step of the trunk")
-    arms = [arm.partition("=") for arm in options.runs]
-    for (branch, _, path), arm in zip(arms, options.runs, strict=True):
+    if options.runs is None:
+        _refuse(options, "with --runs", "run", "fork", "steps")
+    else:
+        _refuse(options, "without --runs", "checkpoint", "models")
+        if options.run is None or options.fork is None:
+            raise ConfigError("--runs needs --run NAME for its rows and --fork N, the last step of the trunk")
+    if options.baselines:
+        _refuse(options, "without --baselines", "runs", "checkpoint", "models")
+    given = options.runs or ()
+    arms = [arm.partition("=") for arm in given]
+    for (branch, _, path), arm in zip(arms, given, strict=True):
         if not branch or not path:
             raise ConfigError(f"{arm!r} is not ARM=FOLDER, as in plain=runs/a")
     if options.baselines and options.out is not None:
         raise ConfigError("--baselines are of no run and no step, so they are printed and not put into --out")
     device = choose_device(options.device)
     pictures = list(islice(annotated_pictures(options.segments), options.limit))
-    done = [] if options.out is None else read_rows(options.out, len(pictures))
+    autocast = None if options.float32 else faster_dtype(device)
+    held_out = None if options.classes is None else options.held_out
+    ours = protocol(len(pictures), options.patches, held_out, autocast)
+    done = [] if options.out is None else read_rows(options.out, ours)
     measuring = Measuring(
         pictures,
-        None if options.classes is None else folder_source(options.classes, options.image_size),
+        None if options.classes is None else _images(options.classes, options, options.image_size),
         held_out=options.held_out,
         patches=options.patches,
         device=device,
-        autocast=None if options.float32 else faster_dtype(device),
+        autocast=autocast,
     )
     if options.baselines:
         rows = measuring.baselines()
@@ -394,52 +417,61 @@ def _measure(options: argparse.Namespace) -> None:
     for row in rows:
         if options.out is not None:
             append_row(options.out, row)
-        print(json.dumps(row), flush=True)
+        print(row_line(row), flush=True)
 
 
 def _curves(options: argparse.Namespace) -> None:
-    from gramviz.checkpoints.curves import read_metrics
+    from gramviz.checkpoints.curves import METRICS, read_metrics
     from gramviz.checkpoints.files import write_atomic
-    from gramviz.checkpoints.manifest import CheckpointStore
     from gramviz.serving.settings import shipped_models
     from gramviz.ui.pictures import CARD, curves_picture
 
-    store = CheckpointStore.open(options.models or shipped_models())
-    names = list(dict.fromkeys(info.run for info in store.all()))
+    folder = options.models or shipped_models()
+    names = sorted(path.parent.name for path in folder.glob(f"*/{METRICS}"))  # weights may lie elsewhere
+    if not names:
+        raise ConfigError(f"the models folder {str(folder)!r} holds no run that was measured")
     run = options.run or names[0]
     if run not in names:
-        raise ConfigError(f"there is no run {run!r}; there are {', '.join(names)}")
+        raise ConfigError(
+            f"there are no measurements of a run {run!r}; there are those of {', '.join(names)}"
+        )
     measures = CARD if options.measures is None else tuple(options.measures.split(","))
     kind = options.out.suffix.removeprefix(".")
-    write_atomic(options.out, curves_picture(read_metrics(store.folder, run), measures, kind))
+    write_atomic(options.out, curves_picture(read_metrics(folder, run), measures, kind))
 
 
 def _source(
     data: str, options: argparse.Namespace, size: int, held_out: int, device: torch.device
-) -> ImageSource:
-    from tqdm import tqdm
-
-    from gramviz.data.sources import SceneSource, folder_source, split, torchvision_source
+) -> tuple[ImageSource, dict[str, int | str] | None]:
+    """What to train on, and what tells which images were held out (None of scenes, which are drawn)."""
+    from gramviz.data.sources import SceneSource, held_out_data, split
 
     kind, _, rest = data.partition(":")
     if kind == "scenes":
         if not rest.isdigit() or int(rest) < 1:
             raise ConfigError(f"--data {data!r} must name how many scenes, as scenes:10000")
-        return SceneSource(int(rest), size)
+        return SceneSource(int(rest), size), None
+    source = _images(data, options, size)
+    kept, _ = split(len(source), held_out)
+    return source.subset(kept).to(device), held_out_data(source, held_out)
+
+
+def _images(data: str, options: argparse.Namespace, size: int) -> TensorSource:
+    """The images of a folder or of torchvision:NAME, with a bar."""
+    from tqdm import tqdm
+
+    from gramviz.data.sources import folder_source, torchvision_source
+
     with tqdm(unit="image", desc="reading", leave=False) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        if kind == "torchvision":
-            source = torchvision_source(
-                rest, options.root, size, download=options.download, progress=progress
-            )
-        else:
-            source = folder_source(Path(data), size, progress)
-    kept, _ = split(len(source), held_out)
-    return source.subset(kept).to(device)
+        kind, _, rest = data.partition(":")
+        if kind != "torchvision":
+            return folder_source(Path(data), size, progress)
+        return torchvision_source(rest, options.root, size, download=options.download, progress=progress)
 
 
 if __name__ == "__main__":

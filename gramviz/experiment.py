@@ -1,10 +1,10 @@
 """Measures along training runs: what a run folder holds at a step, turned into a row of numbers.
 
-Brings together what `training` saved and what `metrics` measures. Knows the file names of run folders; nothing of
-the command line, of models folders or of pages.
+Brings together what `training` saved and what `metrics` measures. Knows nothing of the command line, of the files in
+run folders or of pages.
 
-A row: run, seed, arm, step, images_seen, pictures, then each measure by name (`examine`, `heldout_measures`), means
-over pictures with `<name>_error`. What could not be measured is absent.
+A row: run, seed, arm, step, images_seen, the protocol (`protocol`), then each measure by name (`examine`,
+`heldout_measures`), means over pictures with `<name>_error`. What could not be measured is absent.
 """
 
 from __future__ import annotations
@@ -12,18 +12,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gramviz.checkpoints.files import load_tensors, write_atomic
 from gramviz.checkpoints.manifest import CheckpointInfo, CheckpointStore
 from gramviz.data.scenes import scene
-from gramviz.data.sources import TensorSource, split
-from gramviz.errors import CheckpointError, ConfigError
+from gramviz.data.sources import TensorSource, held_out_data, split
+from gramviz.errors import ConfigError
 from gramviz.gram.losses import sinkhorn_knopp, softmax_center
 from gramviz.metrics.evaluate import (
     Annotated,
@@ -37,12 +34,13 @@ from gramviz.metrics.evaluate import (
 )
 from gramviz.metrics.heldout import Pupil, heldout_measures
 from gramviz.metrics.quality import patch_labels
+from gramviz.metrics.rows import protocol, row_key
 from gramviz.training.config import TrainConfig
+from gramviz.training.folders import RunFolder
 from gramviz.training.loop import compute_losses
-from gramviz.training.runs import STATE, read_state
-from gramviz.training.state import TrainState, new_state
+from gramviz.training.state import TrainState
 from gramviz.training.views import make_views
-from gramviz.vit.backbones import DenseBackbone, create_backbone
+from gramviz.vit.backbones import DenseBackbone
 from gramviz.vit.images import picture_from_array
 
 TRUNK = "trunk"
@@ -52,54 +50,6 @@ FIRST_SCENE = 900_000  # far from the seeds of scenes that were trained on
 SCENES, BANK, SCENE_SIZE = 64, 32, 160
 KIND_TRAIN, KIND_TEST, KIND_SIZE = 600, 200, 64
 HELDOUT, HELDOUT_BATCH, HELDOUT_SEED = 256, 32, 12345
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """One arm of one seed. steps: of its checkpoints, ascending."""
-
-    arm: str
-    folder: Path
-    config: TrainConfig
-    steps: tuple[int, ...]
-
-    @staticmethod
-    def open(arm: str, folder: Path) -> RunFolder:
-        """Raises CheckpointError where the folder has no configuration or no checkpoint."""
-        try:
-            config = TrainConfig.from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"the run folder {folder.name!r} has no readable config.json") from error
-        names = [path.stem.removeprefix("step_") for path in folder.glob("step_*.safetensors")]
-        steps = tuple(sorted(int(name) for name in names if name.isdecimal()))
-        if not steps:
-            raise CheckpointError(f"the run folder {folder.name!r} holds no step_NNNNNN.safetensors")
-        return RunFolder(arm, folder, config, steps)
-
-    def backbone(self, step: int, device: torch.device) -> DenseBackbone:
-        """The EMA teacher's backbone at one of the steps, frozen, float32."""
-        tensors, _ = load_tensors(self.folder / f"step_{step:06d}.safetensors")
-        # at these short sequences the fused kernel is the slower one on a CPU
-        backbone = create_backbone(self.config.network, fused_attention=device.type != "cpu")
-        try:
-            backbone.network.load_state_dict({name: value.float() for name, value in tensors.items()})
-        except RuntimeError as error:
-            raise CheckpointError(f"step {step} of {self.folder.name!r} does not fit its network") from error
-        return backbone.eval().requires_grad_(False).to(device)
-
-    def state(self, step: int, device: torch.device) -> TrainState | None:
-        """The training state at a step: one that was kept, or the last one if it is of that step; else None.
-
-        At step 0 it is what the configuration's seed makes.
-        """
-        if step == 0:
-            return new_state(self.config, device)
-        for name in (f"state_{step:06d}.safetensors", STATE):
-            if (self.folder / name).is_file():
-                state, _, _ = read_state(self.folder / name, device)
-                if state.step == step:
-                    return state
-        return None
 
 
 def build_exam(
@@ -194,6 +144,9 @@ class Measuring:
         self._annotated, self._patches = annotated, patches
         self._device, self._autocast = device, autocast
         self._classes = None if classes is None else _labelled(classes, held_out)
+        self._data = None if classes is None else held_out_data(classes, held_out)
+        known = None if classes is None else held_out
+        self._protocol = protocol(len(annotated), patches, known, autocast)
         self._exams: dict[int, Exam] = {}
 
     def runs(
@@ -208,9 +161,14 @@ class Measuring:
         """A row for each checkpoint of the folders (or those at `steps`) that is not `done`.
 
         Steps up to `fork` are the trunk's, whichever arm's folder they are found in, and are measured once a seed.
+        Later ones at which a run had not begun yet are of the arm that it forked from, and left to that arm's folder.
         The Gram loss is measured against the checkpoint at `fork` of the same seed. Raises ConfigError for a step
-        that no folder has, an arm named twice for one seed, or too few held-out images for a batch.
+        that no folder has, an arm named twice for one seed, runs that differ in more than seed and Gram section or
+        held out other images than are tested, or too few held-out images for a batch.
         """
+        for entry in folders:
+            _check_config(entry, folders[0])
+            _check_data(entry, self._data)
         names = [(entry.arm, entry.config.seed) for entry in folders]
         twice = [f"{arm!r} of seed {seed}" for arm, seed in names if names.count((arm, seed)) > 1]
         if twice:
@@ -222,6 +180,8 @@ class Measuring:
         seen = {row_key(row) for row in done}
         for entry in folders:
             for step in entry.steps:
+                if fork < step <= entry.begin:
+                    continue
                 arm = TRUNK if step <= fork else entry.arm
                 row = self._head(run, entry.config.seed, arm, step, step * entry.config.batch_size)
                 if (steps is not None and step not in steps) or row_key(row) in seen:
@@ -260,8 +220,14 @@ class Measuring:
 
     def _head(self, run: str, seed: int | None, arm: str, step: int, images_seen: int) -> dict[str, Any]:
         known = {} if seed is None else {"seed": seed}
-        counts = {"images_seen": images_seen, "pictures": len(self._annotated)}
-        return {"run": run, **known, "arm": arm, "step": step, **counts}
+        return {
+            "run": run,
+            **known,
+            "arm": arm,
+            "step": step,
+            "images_seen": images_seen,
+            **self._protocol,
+        }
 
     def _examined(self, backbone: DenseBackbone) -> dict[str, Value]:
         exam = self._exam(backbone.patch_size)
@@ -271,6 +237,35 @@ class Measuring:
         if patch_size not in self._exams:
             self._exams[patch_size] = build_exam(self._annotated, self._classes, self._patches, patch_size)
         return self._exams[patch_size]
+
+
+def _check_config(entry: RunFolder, first: RunFolder) -> None:
+    config = dataclasses.replace(entry.config, gram=first.config.gram, seed=first.config.seed)
+    if config != first.config:
+        raise ConfigError(
+            f"the run folder {entry.folder.name!r} differs from {first.folder.name!r} in more than its seed and its "
+            "Gram section; measure them apart"
+        )
+
+
+def _check_data(entry: RunFolder, given: Mapping[str, Any] | None) -> None:
+    """No image may be tested that was trained on."""
+    if entry.data is None or given is None:
+        return
+    of_run, of_test = (
+        f"{data.get('held_out')} of {data.get('images')} images" for data in (entry.data, given)
+    )
+    if of_run != of_test:
+        raise ConfigError(
+            f"the run in {entry.folder.name!r} held out {of_run}, --classes and --held-out give {of_test}; "
+            "name the images that it was trained on"
+        )
+    names = [data.get("held_out_sha256") for data in (entry.data, given)]
+    if None not in names and names[0] != names[1]:
+        raise ConfigError(
+            f"the run in {entry.folder.name!r} held out {of_run}, but others than --classes does; "
+            "name the images that it was trained on"
+        )
 
 
 def _seed(store: CheckpointStore, info: CheckpointInfo) -> int | None:
@@ -290,32 +285,3 @@ def _anchor(folders: Sequence[RunFolder], seed: int, fork: int, device: torch.de
         if entry.config.seed == seed and fork in entry.steps:
             return entry.backbone(fork, device)
     return None
-
-
-def row_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What tells a row from others: run, seed, arm, step."""
-    return tuple(row.get(name) for name in ("run", "seed", "arm", "step"))
-
-
-def read_rows(path: Path, pictures: int) -> list[dict[str, Any]]:
-    """The rows of a file, none where there is no file.
-
-    Raises ConfigError where it cannot be read or its rows were measured on another number of pictures.
-    """
-    try:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        rows = [json.loads(line) for line in text.splitlines()]
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path.name!r} is not a file of measured rows; name another one") from error
-    others = {row.get("pictures", pictures) for row in rows} - {pictures}
-    if others:
-        raise ConfigError(
-            f"{path.name!r} was measured on {others.pop()} pictures, not {pictures}; name another one"
-        )
-    return rows
-
-
-def append_row(path: Path, row: dict[str, Any]) -> None:
-    """Add a row to a file of rows, so that at any time the old or the new file is there whole."""
-    before = path.read_bytes() if path.exists() else b""
-    write_atomic(path, before + (json.dumps(row) + "\n").encode())

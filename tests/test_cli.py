@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from gramviz.__main__ import main
+from gramviz.checkpoints.manifest import write_manifest
 from gramviz.training.config import GramConfig, HeadConfig, TrainConfig, ViewConfig
 from tests.stores import TINY, make_store
 
@@ -101,6 +102,8 @@ def test_train_fork_collect_list_and_measure(tmp_path, config_file, folder, bsds
     steps = ["--checkpoints", "0,2,4", "--held-out", "10"]
     plain, gram, models = (str(tmp_path / name) for name in ("plain", "gram", "models"))
     assert main([*common, *steps, "--out", plain, "--keep-states", "2"]) == 0
+    told = json.loads((tmp_path / "plain" / "data.json").read_text())
+    assert (told["images"], told["held_out"], told["image_size"]) == (40, 10, 24)
     kept = f"{plain}/state_000002.safetensors"
     assert main([*common, *steps, "--out", gram, "--fork", kept, "--gram-weight", "5"]) == 0
     logs = [
@@ -152,6 +155,65 @@ def test_train_fork_collect_list_and_measure(tmp_path, config_file, folder, bsds
     assert 0 <= row["auc"] <= 1
     assert 0 <= row["knn"] <= 1
     assert {"near_auc", "near_auc_error", "cls_alignment", "top1_energy", "effective_rank"} <= row.keys()
+    runs = ["measure", "--segments", str(bsds), "--runs", f"plain={plain}", "--run", "mini", "--fork", "2"]
+    assert main([*runs, "--classes", str(folder), "--held-out", "9"]) == 1  # one that was trained on
+    assert "held out 10 of 40 images, --classes and --held-out give 9 of 40" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recipe", [False, True])
+def test_torchvisions_images_are_trained_on_and_measured(
+    tmp_path, config_file, recipe_file, folder, bsds, capsys, monkeypatch, recipe
+):
+    """With the very images of a folder, which are the same ones in the same order."""
+    from gramviz import experiment
+
+    for name, value in {"SCENES": 3, "BANK": 2, "SCENE_SIZE": 32, "KIND_TRAIN": 25, "KIND_TEST": 5}.items():
+        monkeypatch.setattr(experiment, name, value)
+    monkeypatch.setattr(experiment, "HELDOUT_BATCH", 5)
+    home = tmp_path / "root" / "caltech101"
+    background = home / "101_ObjectCategories" / "BACKGROUND_Google"  # which torchvision leaves out
+    for empty in (home / "Annotations", background):
+        empty.mkdir(parents=True)
+    for kind in ("a", "b"):
+        (home / "101_ObjectCategories" / kind).mkdir(parents=True)
+        for index in range(20):
+            image = Image.open(folder / kind / f"{index}.png")
+            image.save(home / "101_ObjectCategories" / kind / f"image_{index + 1:04d}.jpg")
+    data = ["--data", "torchvision:Caltech101", "--root", str(tmp_path / "root"), "--device", "cpu"]
+    out = tmp_path / "run"
+    if recipe:
+        recipe_file.write_text(json.dumps({**json.loads(recipe_file.read_text()), "held_out": 10}))
+        call = ["train", "--recipe", str(recipe_file), *data, "--out", str(tmp_path)]
+        out = tmp_path / "plain_s0"
+    else:
+        call = ["train", "--config", str(config_file), *data, "--image-size", "24", "--held-out", "10"]
+        call += ["--checkpoints", "4", "--out", str(out)]
+    assert main(call) == 0
+    told = json.loads((out / "data.json").read_text())
+    assert told == {"images": 40, "held_out": 10, "image_size": 24}
+    capsys.readouterr()
+    measure = ["measure", "--segments", str(bsds), "--patches", "4", "--device", "cpu", "--held-out", "10"]
+    measure += [
+        "--runs",
+        f"plain={out}",
+        "--run",
+        "mini",
+        "--fork",
+        "2",
+        "--steps",
+        "4",
+        "--image-size",
+        "24",
+    ]
+    classes = ["--classes", "torchvision:Caltech101", "--root", str(tmp_path / "root")]
+    assert main([*measure, *classes]) == 0
+    one = json.loads(capsys.readouterr().out)
+    assert {"knn", "heldout_dino"} <= one.keys()
+    assert main([*measure, "--classes", str(home / "101_ObjectCategories")]) == 0
+    assert json.loads(capsys.readouterr().out) == one
+    Image.new("RGB", (32, 32)).save(background / "image_0001.jpg")
+    assert main([*measure, "--classes", str(home / "101_ObjectCategories")]) == 1
+    assert "held out 10 of 40 images, --classes and --held-out give 10 of 41" in capsys.readouterr().err
 
 
 def test_measure_run_folders_and_go_on(tmp_path, config_file, bsds, capsys, monkeypatch):
@@ -175,8 +237,10 @@ def test_measure_run_folders_and_go_on(tmp_path, config_file, bsds, capsys, monk
     capsys.readouterr()
     assert main(call) == 0
     assert capsys.readouterr().out == ""
+    assert main([*call, "--patches", "5"]) == 1
+    assert "patches 4, not 5" in capsys.readouterr().err
     assert main([*call, "--limit", "2"]) == 1
-    assert "3 pictures, not 2" in capsys.readouterr().err
+    assert "pictures 3, not 2" in capsys.readouterr().err
     assert main([*common, "--baselines"]) == 0
     arms = [json.loads(line)["arm"] for line in capsys.readouterr().out.splitlines()]
     assert arms == ["baseline:proximity", "baseline:colour", "baseline:chance"]
@@ -263,6 +327,19 @@ def test_scenes_are_a_source_and_a_second_call_goes_on(tmp_path, config_file):
         ),
         (["measure", "--segments", "{out}", "--baselines", "--out", "{out}/rows"], "printed"),
         (
+            ["measure", "--segments", "{out}", "--steps", "1", "--fork", "1", "--run", "a"],
+            "--run, --fork, --steps can be given with --runs only",
+        ),
+        (
+            ["measure", "--segments", "{out}", "--runs", "a=b", "--checkpoint", "c", "--models", "d"],
+            "--checkpoint, --models can be given without --runs only",
+        ),
+        (
+            ["measure", "--segments", "{out}", "--baselines", "--checkpoint", "c"],
+            "--checkpoint can be given without --baselines only",
+        ),
+        (["curves", "--models", "{empty}", "--out", "{out}/a.png"], "holds no run"),
+        (
             [
                 "collect",
                 "plain",
@@ -285,7 +362,9 @@ def test_a_mistake_is_one_sentence_and_exit_code_one(
     tmp_path, config_file, recipe_file, capsys, arguments, message
 ):
     make_store(tmp_path / "store")
+    write_manifest(tmp_path / "empty", [])
     names = {
+        "empty": tmp_path / "empty",
         "recipe": recipe_file,
         "config": config_file,
         "out": tmp_path / "out",
@@ -315,10 +394,36 @@ def test_wrong_usage_is_exit_code_two_and_help_names_every_command(capsys):
     assert all(name in shown for name in ("serve", "train", "models", "collect", "measure"))
 
 
-def test_divergence_is_told(tmp_path, config_file, capsys, monkeypatch):
+def test_divergence_is_told(tmp_path, config_file, recipe_file, capsys, monkeypatch):
     from gramviz.training import loop
 
     monkeypatch.setattr(loop, "ibot_loss", lambda *a: torch.tensor(float("nan"), requires_grad=True))
     call = train_on_scenes(config_file)
     assert main([*call, "--out", str(tmp_path / "run")]) == 1
     assert "diverged after step 0" in capsys.readouterr().err
+    call = ["train", "--recipe", str(recipe_file), "--arm", "gram", "--device", "cpu"]
+    assert main([*call, "--out", str(tmp_path / "recipe")]) == 1  # in the trunk
+    assert "diverged after step 0" in capsys.readouterr().err
+
+
+def test_curves_draws_a_runs_measures(tmp_path, capsys):
+    make_store(tmp_path)
+    rows = [
+        {"run": "tiny", "seed": seed, "arm": arm, "step": step, "knn": 0.2}
+        for seed in (0, 1)
+        for arm, step in (("trunk", 0), ("plain", 1))
+    ]
+    (tmp_path / "tiny" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    call = ["curves", "--models", str(tmp_path), "--out", str(tmp_path / "curves.png")]
+    assert main(call) == 0
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.format == "PNG"
+    for wrong, said in (
+        (["--run", "other"], "no measurements of a run 'other'; there are those of tiny"),
+        (["--measures", "images_seen"], "There is no measure 'images_seen'; there are near_auc"),
+        (["--measures", "knn,locality"], "There is no measure 'locality'"),
+        (["--measures", "auc"], "No row has any of the measures auc"),
+        (["--out", str(tmp_path / "curves.bmp")], "possible are png, svg, pdf"),
+    ):
+        assert main([*call, *wrong]) == 1
+        assert said in capsys.readouterr().err

@@ -9,20 +9,13 @@ import pytest
 import torch
 
 from gramviz import experiment
-from gramviz.data.sources import TensorSource
+from gramviz.data.sources import TensorSource, held_out_data
 from gramviz.errors import CheckpointError, ConfigError
-from gramviz.experiment import (
-    Measuring,
-    RunFolder,
-    append_row,
-    build_exam,
-    heldout_batches,
-    pupil_of,
-    read_rows,
-)
+from gramviz.experiment import Measuring, build_exam, heldout_batches, pupil_of
 from gramviz.metrics.heldout import heldout_measures
 from gramviz.metrics.watching import watched_outputs
 from gramviz.training.config import GramConfig, HeadConfig, LossConfig, TrainConfig, ViewConfig
+from gramviz.training.folders import RunFolder
 from gramviz.training.loop import compute_losses
 from gramviz.training.runs import read_state, run
 from gramviz.training.views import make_views
@@ -96,7 +89,8 @@ def test_each_step_once_and_the_trunk_is_no_arm(folders, source):
         ("gram", 3),
         ("gram", 4),
     ]
-    assert all(row["run"] == "mini" and row["seed"] == 3 and row["pictures"] == 3 for row in rows)
+    told = {"run": "mini", "seed": 3, "pictures": 3, "patches": 4, "held_out": 70, "knn_dtype": "float32"}
+    assert all(told.items() <= row.items() for row in rows)
     assert [row["images_seen"] for row in rows] == [0, 8, 16, 12, 16]
     assert [("heldout_dino" in row) for row in rows] == [True, True, True, False, True]  # where a state is
     for row in rows:
@@ -111,16 +105,80 @@ def test_each_step_once_and_the_trunk_is_no_arm(folders, source):
 
 def test_what_is_done_is_not_measured_again(folders):
     rows = list(measuring().runs("mini", opened(folders), fork=2))
-    assert not any("knn" in row or "heldout_dino" in row for row in rows)  # without images with classes
+    without = {"knn", "heldout_dino", "held_out"}  # images with classes
+    assert not any(without & row.keys() for row in rows)
     for count in range(len(rows) + 1):
         rest = measuring().runs("mini", opened(folders), fork=2, done=rows[:count])
         assert [identity(row) for row in rest] == [identity(row) for row in rows[count:]]
     assert next(measuring().runs("other", opened(folders), fork=2, done=rows))["run"] == "other"
 
 
-def test_a_shared_fork_can_be_an_arm_of_its_own(folders):
-    rows = measuring().runs("mini", opened(folders), fork=0, steps=(0, 2))
-    assert [identity(row) for row in rows] == [("trunk", 0), ("plain", 2), ("gram", 2)]
+def test_the_step_at_which_an_arm_began_is_that_of_the_arm_it_forked_from(folders, tmp_path):
+    """gram's folder holds step 2 of plain, from which it forked, as gram_repair's does."""
+    plain, gram = opened(folders)
+    assert (plain.begin, gram.begin) == (0, 2)
+    assert gram.steps == (2, 3, 4)
+    rows = measuring().runs("mini", [gram, plain], fork=0, steps=(0, 2, 3))
+    assert [identity(row) for row in rows] == [("gram", 3), ("trunk", 0), ("plain", 2)]
+    # it is the trunk's wherever it lies
+    rows = measuring().runs("mini", [gram], fork=2, steps=(2, 3))
+    assert [identity(row) for row in rows] == [("trunk", 2), ("gram", 3)]
+
+
+@pytest.mark.parametrize(
+    ("log", "begin"),
+    [
+        (None, 0),  # not taken along
+        ("", 4),  # it has trained nothing yet
+        ('{"step": 3', 4),
+        ('{"step": 3}\n{"st', 2),
+        ('{"step": 1}\n', 0),
+    ],
+)
+def test_where_a_run_began_is_told_by_its_log(folders, tmp_path, log, begin):
+    for name in ("config.json", "step_000002.safetensors", "step_000004.safetensors"):
+        (tmp_path / name).write_bytes((folders / "gram" / name).read_bytes())
+    if log is not None:
+        (tmp_path / "log.jsonl").write_text(log)
+    assert RunFolder.open("gram", tmp_path).begin == begin
+    for damaged in ("[]\n", "{}\n", "step\n"):
+        (tmp_path / "log.jsonl").write_text(damaged)
+        with pytest.raises(CheckpointError, match=r"log\.jsonl of the run folder"):
+            RunFolder.open("gram", tmp_path)
+
+
+def test_images_that_a_run_was_trained_on_are_not_tested(folders, source):
+    (plain, gram), ours = opened(folders), held_out_data(source, 70)
+
+    def first(data, classes=source):
+        entry = dataclasses.replace(gram, data=data)
+        return next(measuring(classes).runs("mini", [plain, entry], fork=2, steps=(0,)))["step"]
+
+    assert plain.data is None  # from before it was told
+    assert first(ours) == 0
+    assert first({**ours, "held_out_sha256": "ab"}) == 0  # the names of these are not known
+    assert first({**ours, "images": 111}, classes=None) == 0  # none is tested
+    for other, told in (
+        ({**ours, "images": 111}, "held out 70 of 111 images, --classes and --held-out give 70 of 110"),
+        ({**ours, "held_out": 0}, "held out 0 of 110 images, --classes and --held-out give 70 of 110"),
+    ):
+        with pytest.raises(ConfigError, match=f"the run in 'gram' {told}"):
+            first(other)
+    named = TensorSource(source.images, source.names, tuple(f"a/{i}" for i in range(110)))
+    renamed = TensorSource(source.images, source.names, tuple(f"b/{i}" for i in range(110)))
+    assert first(held_out_data(named, 70), named) == 0
+    with pytest.raises(ConfigError, match="'gram' held out 70 of 110 images, but others than --classes"):
+        first(held_out_data(named, 70), renamed)
+
+
+def test_runs_may_differ_in_seed_and_gram_section_alone(folders):
+    plain, gram = opened(folders)
+    seeded = dataclasses.replace(gram, config=dataclasses.replace(gram.config, seed=9))
+    assert next(measuring().runs("mini", [plain, seeded], fork=2))["arm"] == "trunk"
+    for change in ({"batch_size": 8}, {"batch_size": 8, "seed": 9}):
+        other = dataclasses.replace(gram, config=dataclasses.replace(gram.config, **change))
+        with pytest.raises(ConfigError, match="'gram' differs from 'plain' in more than its seed"):
+            next(measuring().runs("mini", [plain, other], fork=2))
 
 
 def test_the_order_of_the_folders_changes_no_row(folders, source):
@@ -282,19 +340,3 @@ def test_step_0_needs_no_state_of_its_own(folders):
     for name, value in made.teacher.backbone.network.state_dict().items():
         torch.testing.assert_close(value, saved.network.state_dict()[name], atol=1e-3, rtol=1e-3)
     assert made.step == 0
-
-
-def test_rows_are_added_whole_and_read_back(tmp_path):
-    path = tmp_path / "new" / "metrics.jsonl"
-    assert read_rows(path, 3) == []
-    rows = [{"run": "a", "step": step, "pictures": 3} for step in range(3)]
-    for row in rows:
-        append_row(path, row)
-    assert read_rows(path, 3) == rows
-    assert path.read_text().count("\n") == 3
-    assert [one.name for one in path.parent.iterdir()] == ["metrics.jsonl"]
-    with pytest.raises(ConfigError, match="3 pictures, not 4"):
-        read_rows(path, 4)
-    path.write_text('{"run": ')
-    with pytest.raises(ConfigError, match="not a file of measured rows"):
-        read_rows(path, 3)

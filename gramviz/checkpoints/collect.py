@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from gramviz.checkpoints.files import load_tensors, sha256_of, to_bytes, write_if_new
-from gramviz.checkpoints.heads import heads_of_run
-from gramviz.checkpoints.manifest import MANIFEST, CheckpointInfo, CheckpointStore, write_manifest
+from gramviz.checkpoints.heads import HEADS_FILE, STEP_FILE, heads_of_run
+from gramviz.checkpoints.manifest import BRANCHES, MANIFEST, CheckpointInfo, CheckpointStore, write_manifest
 from gramviz.errors import CheckpointError
 from gramviz.vit.backbones import NetworkConfig
 
@@ -34,11 +34,16 @@ def collect(
 ) -> list[CheckpointInfo]:
     """Copy the checkpoints at `steps` and rewrite the manifest; other runs in it stay as they are.
 
+    Tensor files in the run's folder that the manifest no longer names are removed.
+
     arms: branch -> run folder ("plain", "gram", ...). Steps up to `fork` are the trunk's and come from the first
     arm. shown: the steps that a new visitor sees. heads: the steps whose projection heads are taken along.
-    own_steps: branch -> its steps, where they are not `steps`. Raises CheckpointError where a run folder lacks a
-    step, or the arms differ in anything but their Gram section.
+    own_steps: branch -> its steps, where they are not `steps`. Raises CheckpointError where a branch is not known, a
+    run folder lacks a step, or the arms differ in anything but their Gram section.
     """
+    possible = [branch for branch in BRANCHES if branch != "trunk"]
+    if strange := sorted(arms.keys() - possible):
+        raise CheckpointError(f"there is no branch {strange[0]!r}; possible are {', '.join(possible)}")
     known = {*steps, *(step for own in own_steps.values() for step in own)}
     if unknown := sorted(set(heads) - known):
         raise CheckpointError(f"heads are asked for at steps {unknown}, which are not taken at all")
@@ -53,10 +58,10 @@ def collect(
         for step in sorted(own_steps.get(branch, steps)):
             if (step <= fork) != (branch == "trunk"):
                 continue
-            tensors, _ = load_tensors(folder / f"step_{step:06d}.safetensors")
-            file = f"{run}/{branch}_step_{step:06d}.safetensors"
+            tensors, _ = load_tensors(folder / STEP_FILE.format(step))
+            file = f"{run}/{branch}_{STEP_FILE.format(step)}"
             write_if_new(models / file, to_bytes(tensors, {"step": step, "network": first["network"]}))
-            heads_file = f"{run}/{branch}_heads_{step:06d}.safetensors" if step in heads else None
+            heads_file = f"{run}/{branch}_{HEADS_FILE.format(step)}" if step in heads else None
             if heads_file is not None:
                 write_if_new(models / heads_file, to_bytes(*heads_of_run(folder, step)))
             rows.append(
@@ -82,7 +87,11 @@ def collect(
     for branch, config in configs.items():
         write_if_new(models / run / f"{branch}_config.json", (json.dumps(config, indent=2) + "\n").encode())
     kept = CheckpointStore.open(models).all() if (models / MANIFEST).exists() else ()
-    write_manifest(models, [info for info in kept if info.run != run] + rows)
+    infos = [info for info in kept if info.run != run] + rows
+    write_manifest(models, infos)
+    named = {models / file for info in infos for file in (info.file, info.heads) if file is not None}
+    for path in set((models / run).glob("*.safetensors")) - named:
+        path.unlink()
     return rows
 
 

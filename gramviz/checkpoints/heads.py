@@ -1,8 +1,7 @@
 """Projection heads beside a checkpoint: which tensors they are, and what is told with them.
 
-Without them a checkpoint can be looked at but not trained on as it was trained. The heads are the EMA teacher's, as
-the checkpoint's backbone is; the mask token is the student's, since no one else has a trained one. Knows names of
-tensors; nothing of modules.
+Without them a checkpoint can be looked at but not trained on as it was trained. Heads and mask token are the EMA
+teacher's, as the checkpoint's backbone is. Knows names of tensors and of the files they lie in; nothing of modules.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from torch import Tensor
 from gramviz.checkpoints.files import load_tensors
 from gramviz.errors import CheckpointError
 
+STEP_FILE = "step_{:06d}.safetensors"  # a checkpoint: the backbone alone
 HEADS_FILE = "heads_{:06d}.safetensors"
 STATE = "state.safetensors"  # the run's last one
 KEPT_STATE = "state_{:06d}.safetensors"
@@ -29,13 +29,13 @@ def select_heads(
     Names: "dino_head.<...>", "ibot_head.<...>", "mask_token". Metadata: step, and the sections "head" (shape of the
     heads) and "loss" (weights, temperatures, masks) of the run's configuration.
     """
-    kept = {
+    tensors = {
         name.removeprefix("teacher."): value.half()
         for name, value in state.items()
-        if name.startswith(("teacher.dino_head.", "teacher.ibot_head."))
+        if name.startswith(("teacher.dino_head.", "teacher.ibot_head.")) or name == "teacher.mask_token"
     }
     metadata = {"step": step, "head": config["head"], "loss": config["loss"]}
-    return {**kept, "mask_token": state["student.mask_token"].half()}, metadata
+    return tensors, metadata
 
 
 def heads_of_run(folder: Path, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -6,6 +6,7 @@ or of crops drawn in training.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,9 +26,12 @@ Progress = Callable[[int, int], None]
 
 
 class TensorSource:
-    """Square images held in memory: [N, 3, S, S] uint8, with a name (its class, say) for each."""
+    """Square images held in memory: [N, 3, S, S] uint8, with a name (its class, say) for each.
 
-    def __init__(self, images: Tensor, names: tuple[str, ...]) -> None:
+    files: where each came from, as "class/file"; None where that is not known.
+    """
+
+    def __init__(self, images: Tensor, names: tuple[str, ...], files: tuple[str, ...] | None = None) -> None:
         if images.ndim != 4 or images.dtype != torch.uint8 or len(images) != len(names):
             raise InputError(
                 f"images have shape {tuple(images.shape)}, type {images.dtype} and {len(names)} names; "
@@ -35,6 +39,7 @@ class TensorSource:
             )
         self.images = images
         self.names = names
+        self.files = files
 
     def __len__(self) -> int:
         return len(self.images)
@@ -45,11 +50,13 @@ class TensorSource:
 
     def subset(self, keep: Tensor) -> TensorSource:
         """The images at the given [M] int64 indices."""
-        return TensorSource(self.images[keep], tuple(self.names[i] for i in keep.tolist()))
+        chosen = keep.tolist()
+        files = None if self.files is None else tuple(self.files[i] for i in chosen)
+        return TensorSource(self.images[keep], tuple(self.names[i] for i in chosen), files)
 
     def to(self, device: torch.device) -> TensorSource:
         """The same images on another device."""
-        return TensorSource(self.images.to(device), self.names)
+        return TensorSource(self.images.to(device), self.names, self.files)
 
 
 class SceneSource:
@@ -75,13 +82,27 @@ def split(count: int, held_out: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return order[held_out:].sort().values, order[:held_out].sort().values
 
 
+def held_out_data(source: TensorSource, held_out: int) -> dict[str, int | str]:
+    """What tells whether two sources hold out the same images: images (of both parts), held_out, image_size, and
+    held_out_sha256 of the names of their files where those are known.
+
+    `split` goes by position, so that another copy of a data set, larger by one image, holds out quite others.
+    """
+    counts = {"images": len(source), "held_out": held_out, "image_size": source.images.shape[-1]}
+    if source.files is None:
+        return {**counts}
+    _, test = split(len(source), held_out)
+    names = "\n".join(source.files[i] for i in test.tolist())
+    return {**counts, "held_out_sha256": hashlib.sha256(names.encode()).hexdigest()}
+
+
 def folder_source(folder: Path, size: int, progress: Progress | None = None) -> TensorSource:
     """Every image below a folder, in the order of its path; the name of an image is its parent folder's.
 
     Raises InputError where the folder is missing, empty, or an image in it cannot be read (the file is named).
     """
     if not folder.is_dir():
-        raise InputError(f"{str(folder)!r} is not a folder; --data must name a folder of images")
+        raise InputError(f"{str(folder)!r} is not a folder; name a folder of images")
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not paths:
         raise InputError(f"the folder {str(folder)!r} holds no image ({', '.join(SUFFIXES)})")
@@ -93,7 +114,9 @@ def folder_source(folder: Path, size: int, progress: Progress | None = None) -> 
             except InputError as error:
                 raise InputError(f"{path.name}: {error}") from error
 
-    return TensorSource(_stack(squares(), len(paths), size, progress), tuple(p.parent.name for p in paths))
+    images = _stack(squares(), len(paths), size, progress)
+    files = tuple("/".join(p.relative_to(folder).parts[-2:]) for p in paths)
+    return TensorSource(images, tuple(p.parent.name for p in paths), files)
 
 
 def torchvision_source(

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gramviz.checkpoints.curves import read_metrics
+from gramviz.checkpoints.curves import metrics_stamp, read_metrics
 from gramviz.checkpoints.manifest import CheckpointInfo, CheckpointStore
 from gramviz.errors import CheckpointError, InputError
 from gramviz.gram.projection import pca_basis, pca_rgb
@@ -35,6 +35,7 @@ PATCHES = (4, 64)  # fewest and most patches on the long side
 MOST_CHECKPOINTS = 64
 FACTOR_TOLERANCE = 1e-3
 OVERHEAD = 1024  # bytes of a cached result beside its arrays
+PARSED = 8  # about how many times the size of its file a run's rows take in memory
 
 Key = tuple[Hashable, ...]
 
@@ -102,14 +103,21 @@ class Engine:
         return tuple(info.id for info in self._store.all() if info.shown)
 
     def trajectory(self, run: str) -> tuple[dict[str, Any], ...]:
-        """What was measured along a run, as its metrics.jsonl has it; empty where nothing was.
+        """What was measured along a run, as its metrics.jsonl has it; empty where nothing was. The same object again
+        while the file stays as it is.
 
         Raises CheckpointError for an unknown run or a damaged file.
         """
         known = dict.fromkeys(info.run for info in self._store.all())
         if run not in known:
             raise CheckpointError(f"There is no run {str(run)[:80]!r}. Known are: {', '.join(known)}.")
-        return read_metrics(self._store.folder, run)
+        stamp = metrics_stamp(self._store.folder, run)
+        key = ("trajectory", run, stamp)
+        found: tuple[dict[str, Any], ...] | None = self._results.get(key)
+        if found is None:
+            found = read_metrics(self._store.folder, run)
+            self._results.put(key, found, PARSED * (stamp[1] if stamp else 0) + OVERHEAD)
+        return found
 
     def compare(
         self, picture: Picture, ids: Sequence[str], patches: int, *, layer: int = -1

@@ -72,10 +72,11 @@ def train(
 ) -> Iterator[StepReport]:
     """Advance `state` to `config.steps`, yielding after each finished step; closing the generator stops it there.
 
-    Runs on the device that holds the state. `autocast` is the dtype of the networks' matrix products (losses and
-    weights stay float32); None means float32. Ends early with a report whose total is not finite: the weights
-    are then those of the step before. `peers` share each batch between them, have equal states throughout and all
-    yield the report of the whole batch. Raises ConfigError where they cannot share it equally.
+    Runs on the device that holds the state, which is `torn` where a step was broken off. `autocast` is the dtype of
+    the networks' matrix products (losses and weights stay float32); None means float32. Ends early with a report
+    whose total is not finite: the weights are then those of the step before. `peers` share each batch between them,
+    have equal states throughout and all yield the report of the whole batch. Raises ConfigError where they cannot
+    share it equally.
     """
     if config.batch_size % peers.count:
         raise ConfigError(
@@ -102,11 +103,13 @@ def train(
         finite = math.isfinite(whole) and bool(torch.isfinite(norm))
         rate = learning_rate(config.optimizer, state.step, config.steps)
         if finite:
+            state.torn = True
             _update(state, config, rate)
             state.dino_center, state.ibot_center = centers
             state.step += 1
             if state.step == config.gram.teacher_step:
                 take_gram_teacher(state)
+            state.torn = False
         yield StepReport(
             step=state.step,
             images_seen=state.step * config.batch_size,

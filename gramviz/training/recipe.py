@@ -127,14 +127,16 @@ def train_arm(
     *,
     device: torch.device,
     autocast: torch.dtype | None = None,
+    data: Mapping[str, Any] | None = None,
     peers: Peers = ALONE,
 ) -> Iterator[StepReport]:
     """Train one arm in `folder`/<arm>_s<seed>, and before it what it forks from, if that is not there yet.
 
-    Yields after each step, of the arm forked from too; goes on where earlier calls stopped. The rest is as in
-    `runs.run`.
+    Yields after each step, of the arm forked from too, and ends with the report of a step that diverged; goes on
+    where earlier calls stopped. The rest is as in `runs.run`.
     """
-    return _train(recipe, arm, seed, folder, source, None, device=device, autocast=autocast, peers=peers)
+    options = {"device": device, "autocast": autocast, "data": data, "peers": peers}
+    return _train(recipe, arm, seed, folder, source, None, **options)
 
 
 def _train(
@@ -154,6 +156,9 @@ def _train(
                     f"{arm!r} forks; train it anew in another folder"
                 )
             yield from _train(recipe, fork.arm, seed, folder, source, fork.step, **options)
+            # all processes go by what the first, which writes, sees
+            if not options["peers"].from_first(kept.exists()):
+                return  # it diverged, as its last report says
     reports = run(
         own,
         recipe.config_for(arm, seed),

@@ -36,7 +36,10 @@ class Learner(nn.Module):
 
 @dataclass
 class TrainState:
-    """Student, EMA teacher, Gram teacher (once taken), optimizer, centres and the number of finished steps."""
+    """Student, EMA teacher, Gram teacher (once taken), optimizer, centres and the number of finished steps.
+
+    torn: a step is being applied; where it stays so, the weights are of no step and not to be saved.
+    """
 
     student: Learner
     teacher: Learner
@@ -45,6 +48,7 @@ class TrainState:
     ibot_center: Tensor
     gram_teacher: DenseBackbone | None = None
     step: int = 0
+    torn: bool = False
 
 
 def new_state(config: TrainConfig, device: torch.device) -> TrainState:

@@ -88,6 +88,11 @@ def measure(name: str) -> Measure:
     return MEASURES[name]
 
 
+def is_measure(name: str) -> bool:
+    """Whether `measure` knows the name, as that of one number a step; `locality` has one for each distance."""
+    return (name in MEASURES and name != "locality") or _BLOCK.fullmatch(name) is not None
+
+
 def block_measures(rows: Sequence[Row], part: str) -> tuple[str, ...]:
     """Names of the gradient measures `global_<part>_b<block>` in the rows, by block; `part` is top1 or common."""
     found = {
@@ -107,14 +112,30 @@ def look(arm: str) -> Arm:
     return ARMS[arm] if arm in ARMS else CONTROLS[arm]
 
 
-def seeds(rows: Sequence[Row], arm: str) -> tuple[int, ...]:
-    """Seeds of an arm, in rising order."""
-    return tuple(sorted({row["seed"] for row in rows if row["arm"] == arm}))
-
-
 def fork(rows: Sequence[Row]) -> int | None:
     """The last step of the trunk; None where there are no rows of it."""
     return max((row["step"] for row in rows if row["arm"] == TRUNK), default=None)
+
+
+def sound_seeds(rows: Sequence[Row], arm: str) -> frozenset[int]:
+    """Seeds of an arm that parted at the fork for certain: the trunk was measured there, and the arm only later."""
+    start = fork(rows)
+    own: dict[int, int] = {}
+    for row in rows:
+        if row["arm"] == arm:
+            own[row["seed"]] = min(row["step"], own.get(row["seed"], row["step"]))
+    there = {row["seed"] for row in rows if row["arm"] == TRUNK and row["step"] == start}
+    return frozenset(seed for seed, first in own.items() if seed in there and first > (start or 0))
+
+
+def since_fork(rows: Sequence[Row], arm: str, name: str) -> History:
+    """The history of an arm for those sound seeds whose measure is known at the fork."""
+    start, kept = fork(rows), sound_seeds(rows, arm)
+    return {
+        seed: values
+        for seed, values in history(rows, arm, name).items()
+        if seed in kept and start is not None and start in values
+    }
 
 
 def history(rows: Sequence[Row], arm: str, name: str) -> History:

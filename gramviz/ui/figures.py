@@ -140,9 +140,9 @@ class _Panels:
         )
 
     def start(self, index: int, step: int | None, said: bool) -> None:
-        """Mark the step at which Gram anchoring starts."""
+        """Mark the step at which the arms part from the trunk."""
         if step is not None:
-            text = {"annotation_text": "Gram starts", "annotation_position": "bottom right"} if said else {}
+            text = {"annotation_text": "arms part", "annotation_position": "bottom right"} if said else {}
             self.figure.add_vline(
                 x=step, line={"color": INK, "width": 1, "dash": "dot"}, **text, **self.place(index)
             )
@@ -204,15 +204,13 @@ def _crossing(rows: Sequence[Row], columns: int) -> go.Figure | None:
     return panels.finished()
 
 
-def _since(rows: Sequence[Row], arm: str, start: int | None) -> dict[str, Line]:
+def _since(rows: Sequence[Row], arm: str, start: int) -> dict[str, Line]:
     """Lines of the crossing's measures along an arm: each seed less its value at the fork, in hundredths."""
     lines = {}
     for name in CROSSING:
-        values = curves.history(rows, arm, name)
         changes = {
             seed: {step: 100 * (value - each[start]) for step, value in each.items()}
-            for seed, each in values.items()
-            if start in each
+            for seed, each in curves.since_fork(rows, arm, name).items()
         }
         if line := curves.line(changes):
             lines[name] = line

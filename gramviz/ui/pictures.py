@@ -27,10 +27,13 @@ def curves_picture(rows: Sequence[Row], names: Sequence[str] = CARD, kind: str =
     """Small multiples of some measures along every arm, bands from the lowest to the highest seed, as a file's bytes.
 
     kind: "png" (1,950 pixels wide), "svg" or "pdf". Measures that no row has are left out. Raises InputError for
-    another kind, or where no measure is left.
+    another kind, for an unknown measure, or where none is left.
     """
     if kind not in FORMATS:
         raise InputError(f"A picture of kind {kind!r} cannot be written; possible are {', '.join(FORMATS)}.")
+    for name in names:
+        if not curves.is_measure(name):
+            raise InputError(f"There is no measure {name!r}; there are {', '.join(curves.MEASURES)}.")
     there = [name for name in names if any(name in row for row in rows)]
     if not there:
         raise InputError(f"No row has any of the measures {', '.join(names)}.")
@@ -71,9 +74,8 @@ def _panel(axes: Axes, rows: Sequence[Row], name: str) -> None:
         axes.axvline(start, color="#15181b", linewidth=0.8, linestyle=":")
     for label, value in curves.baselines(rows, name).items():
         axes.axhline(value, color="#808080", linewidth=0.8, linestyle=":")
-        axes.annotate(
-            f"{label} alone", (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom"
-        )
+        text = label if label == curves.CHANCE else f"{label} alone"
+        axes.annotate(text, (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom")
 
 
 def _draw(axes: Axes, line: Line, arm: Arm, *, thin: bool) -> None:

@@ -1,12 +1,14 @@
 """The training story: the film of a run on the visitor's picture, its curves, and Figure 1."""
 
 import io
+import threading
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from gramviz.data.samples import load
+from gramviz.errors import BusyError
 from gramviz.ui.colours import sequential
 from gramviz.ui.story import CHAPTERS
 from gramviz.vit.images import read_picture
@@ -41,7 +43,7 @@ class Story:
         return self.drawn()
 
     def curves(self) -> "Story":
-        self.page.wait_for_function(f"{PLOTS} === 6", timeout=30_000)
+        self.page.wait_for_function(f"{PLOTS} === {len(CHAPTERS)}", timeout=30_000)
         return self.drawn()
 
     def drawn(self) -> "Story":
@@ -243,6 +245,69 @@ def test_a_bad_file_leaves_the_film(story):
     assert line.is_hidden()
 
 
+BREAK = """() => {
+    window.unbroken = window.fetch;
+    window.fetch = (address, ...rest) => {
+        if (String(address).includes('factor.bin')) return Promise.reject(new Error('lost'));
+        return window.unbroken(address, ...rest);
+    };
+}"""
+MEND = "() => { window.fetch = window.unbroken; }"
+
+
+@pytest.mark.parametrize("way", ["button", "tab"])
+@pytest.mark.parametrize("trouble", ["busy", "download"])
+def test_after_trouble_there_is_another_try(visit, engine, monkeypatch, trouble, way):
+    def busy(*_args):
+        raise BusyError("3 computations are waiting already. Please try again in a moment.")
+
+    visitor = visit()
+    page, player = visitor.page, visitor.page.locator(".gv-player")
+    with monkeypatch.context() as patched:
+        if trouble == "busy":
+            patched.setattr(engine, "compare", busy)
+        else:
+            page.evaluate(BREAK)
+        page.get_by_role("tab", name="Training story").click()
+        player.locator(".gv-again").wait_for(state="visible")
+        told = {"busy": "computations are waiting", "download": "A map could not be loaded"}[trouble]
+        assert told in player.locator(".gv-error").inner_text()
+        assert player.locator(".gv-make").is_disabled()
+        asked = page.evaluate(f"{PLAYER}.state().asked")
+        page.set_viewport_size({"width": 1300, "height": 800})  # nothing is asked for by itself
+        visitor.drawn()
+        assert page.evaluate(f"{PLAYER}.state().asked") == asked
+    if trouble == "download":
+        page.evaluate(MEND)
+    if way == "button":
+        player.locator(".gv-again").click()
+    else:
+        page.get_by_role("tab", name="Explore").click()
+        visitor.drawn()
+    story = Story(visitor)
+    assert story.state["asked"] == asked + 1
+    assert player.locator(".gv-error").is_hidden()
+    assert player.locator(".gv-again").is_hidden()
+    assert player.locator(".gv-make").is_enabled()
+    assert_at(story.pin(8, 9), CAT, "plain", 8000, 8 * COLUMNS + 9)
+
+
+def test_figure_1_waits_for_all_maps(story, engine):
+    make = story.player.locator(".gv-make")
+    assert make.is_enabled()
+    engine.pace = threading.Semaphore(2)
+    try:
+        story.page.locator('.gv-sample[data-id="rocket"]').click()
+        story.page.wait_for_function(f"{PLAYER}.state().key === '{load('rocket').digest}:28'")
+        assert make.is_disabled()
+        assert make.get_attribute("title") == "Figure 1 can be drawn when all maps are there"
+    finally:
+        engine.pace.release(100)
+        engine.pace = None
+    story.ready()
+    assert make.is_enabled()
+
+
 def test_only_explore_offers_its_checkpoints(story):
     checkpoints = story.page.locator(".gv-checkpoints")
     assert checkpoints.is_hidden()
@@ -254,7 +319,7 @@ def test_curves_come_with_words_and_follow_the_player(story):
     story.curves()
     titles = story.page.locator(".gv-chapter h2").all_inner_texts()
     assert titles == [chapter.title for chapter in CHAPTERS]
-    assert story.page.locator(NOW).count() == 3 + 6 + 4 + 9 + 3  # not in the panels of locality
+    assert story.page.locator(NOW).count() == 3 + 6 + 4 + 8 + 9 + 3  # not in the panels of locality
     script = "lines => lines.map((line) => new DOMMatrix(getComputedStyle(line).transform).m41)"
     left, middle, right = (story.go_to(stop).page.locator(NOW).evaluate_all(script) for stop in (0, 2, 4))
     assert np.allclose(np.subtract(middle, left) / np.subtract(right, left), 3 / 7, atol=0.01)

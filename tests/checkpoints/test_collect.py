@@ -77,6 +77,32 @@ def test_other_runs_stay_and_a_second_call_replaces_its_own(tmp_path, arms):
     assert ids[4:] == ["small/trunk/0", "small/plain/2000", "small/gram/2000"]
 
 
+def test_files_that_the_manifest_no_longer_names_are_removed(tmp_path, arms):
+    make_store(tmp_path / "models")
+    others = set((tmp_path / "models/tiny").iterdir())
+    gather(tmp_path, arms)
+    folder = tmp_path / "models/small"
+    (folder / "plain_heads_002000.safetensors").touch()
+    (folder / "README.md").touch()
+    gather(tmp_path, arms, steps=(0, 2000))
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "gram_config.json",
+        "gram_step_002000.safetensors",
+        "plain_config.json",
+        "plain_step_002000.safetensors",
+        "trunk_step_000000.safetensors",
+    ]
+    assert set((tmp_path / "models/tiny").iterdir()) == others
+
+
+@pytest.mark.parametrize("name", ["gram_late", "trunk"])
+def test_a_branch_that_cannot_be_is_refused_before_anything_is_copied(tmp_path, arms, name):
+    with pytest.raises(CheckpointError, match=f"no branch '{name}'; possible are plain, gram, gram_hires"):
+        gather(tmp_path, {**arms, name: arms["gram"]})
+    assert not (tmp_path / "models").exists()
+
+
 def test_arms_that_differ_in_more_than_gram_and_missing_steps_are_refused(tmp_path, arms):
     with pytest.raises(CheckpointError, match=r"step_000500"):
         gather(tmp_path, arms, steps=(500,))
@@ -97,7 +123,8 @@ def test_heads_are_taken_from_their_file_or_from_the_state_of_that_step(tmp_path
         "teacher.dino_head.prototypes": torch.full((3, 2), 0.25),
         "teacher.backbone.network.cls_token": torch.zeros(1),
         "student.dino_head.prototypes": torch.zeros(3, 2),
-        "student.mask_token": torch.full((32,), 0.25),
+        "teacher.mask_token": torch.full((32,), 0.25),
+        "student.mask_token": torch.zeros(32),
     }
     saved = {"step": 2000, "config": {**metadata, "batch_size": 32}}
     save_tensors(arms["gram"] / "state.safetensors", state, saved)

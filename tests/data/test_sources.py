@@ -1,5 +1,7 @@
 """Training images from folders, torchvision and scenes."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,14 @@ from PIL import Image
 
 from gramviz.data.scenes import scene
 from gramviz.data.segments import annotated_pictures
-from gramviz.data.sources import SceneSource, TensorSource, folder_source, split, torchvision_source
+from gramviz.data.sources import (
+    SceneSource,
+    TensorSource,
+    folder_source,
+    held_out_data,
+    split,
+    torchvision_source,
+)
 from gramviz.errors import ConfigError, InputError
 
 
@@ -68,6 +77,29 @@ def test_the_split_is_seeded_disjoint_and_complete():
     assert not torch.equal(split(50, 20, seed=2)[1], held_out)
     with pytest.raises(ConfigError, match="at most 49"):
         split(50, 50)
+
+
+def test_what_is_held_out_can_be_told_from_other_images(folder):
+    source = folder_source(folder, 16)
+    assert source.files == ("cat/a.jpg", "cat/b.png", "dog/c.png")
+    (tested,) = split(3, 1)[1].tolist()
+    told = held_out_data(source, 1)
+    assert told == {
+        "images": 3,
+        "held_out": 1,
+        "image_size": 16,
+        "held_out_sha256": hashlib.sha256(source.files[tested].encode()).hexdigest(),
+    }
+    assert held_out_data(folder_source(folder, 8), 1) == {**told, "image_size": 8}
+    with_order = source.subset(torch.tensor([1, 2, 0]))
+    assert with_order.files == ("cat/b.png", "dog/c.png", "cat/a.jpg")
+    assert held_out_data(with_order.to(torch.device("cpu")), 1)["held_out_sha256"] != told["held_out_sha256"]
+    unknown = TensorSource(source.images, source.names)
+    assert held_out_data(unknown.subset(torch.tensor([0, 1])), 1) == {
+        "images": 2,
+        "held_out": 1,
+        "image_size": 16,
+    }
 
 
 def test_a_torchvision_dataset_that_is_unknown_or_not_there_is_named(tmp_path):

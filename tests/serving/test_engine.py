@@ -229,5 +229,9 @@ def test_a_trajectory_is_the_rows_of_the_run(engine, tmp_path):
     row = {"run": "tiny", "seed": 0, "arm": "plain", "step": 2000, "auc": 0.5}
     (tmp_path / "tiny" / "metrics.jsonl").write_text(json.dumps(row) + "\n")
     assert engine.trajectory("tiny") == (row,)
+    assert engine.trajectory("tiny") is engine.trajectory("tiny")
+    with (tmp_path / "tiny" / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({**row, "seed": 1}) + "\n")
+    assert len(engine.trajectory("tiny")) == 2
     with pytest.raises(CheckpointError, match=r"no run '\.\./tiny'. Known are: tiny"):
         engine.trajectory("../tiny")

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from gramviz.checkpoints.files import load_tensors, to_bytes
 from gramviz.checkpoints.heads import heads_of_run
 from gramviz.errors import CheckpointError, ConfigError
+from gramviz.training import loop, runs
 from gramviz.training.config import GramConfig, TrainConfig
 from gramviz.training.heads import heads_from
 from gramviz.training.loop import faster_dtype
@@ -79,6 +80,55 @@ def test_after_a_kill_the_log_and_the_weights_go_on_from_the_last_saved_state(tm
     assert steps_logged(tmp_path / "b") == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize(
+    ("place", "name", "calls"),
+    [
+        (torch, "_foreach_lerp_", 4),  # the fourth step's student has moved, its teacher has not
+        (loop, "take_gram_teacher", 1),  # before any state was saved
+        (runs, "export", 1),  # the step is whole, but not what belongs to it
+    ],
+)
+def test_a_step_broken_off_is_not_saved(tmp_path, config, source, monkeypatch, place, name, calls):
+    config = dataclasses.replace(config, gram=GramConfig(weight=5.0, teacher_step=3, start=4))
+    unbroken = finish(tmp_path / "a", config, source, checkpoints_at=(3,))
+    original, left = getattr(place, name), [calls]
+
+    def interrupted(*arguments):
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            finish(tmp_path / "b", config, source, checkpoints_at=(3,))
+    state, *_ = read_state(tmp_path / "b" / STATE, CPU)
+    assert state.step == 2
+    assert_equal(finish(tmp_path / "b", config, source, checkpoints_at=(3,)), unbroken)
+    assert steps_logged(tmp_path / "b") == [1, 2, 3, 4, 5, 6]
+    assert (tmp_path / "b" / "step_000003.safetensors").exists()
+
+
+def test_which_images_were_held_out_is_kept_and_others_are_refused(tmp_path, config, source):
+    ours, others = {"images": 10, "held_out": 2}, {"images": 11, "held_out": 2}
+    finish(tmp_path / "a", config, source, stop=2, states_at=(2,), data=ours)
+    assert json.loads((tmp_path / "a" / "data.json").read_text()) == ours
+    fork = tmp_path / "a" / "state_000002.safetensors"
+    with pytest.raises(ConfigError, match="'a' holds a run on other images"):
+        finish(tmp_path / "a", config, source, data=others)
+    with pytest.raises(ConfigError, match="'a' holds a run on other images"):
+        finish(tmp_path / "b", config, source, data=others, fork_from=fork)
+    finish(tmp_path / "b", config, source, data=ours, fork_from=fork)
+    assert json.loads((tmp_path / "b" / "data.json").read_text()) == ours
+    finish(tmp_path / "c", config, source, stop=2)  # nothing told
+    assert not (tmp_path / "c" / "data.json").exists()
+    for damaged in ("{", "[]"):
+        (tmp_path / "c" / "data.json").write_text(damaged)
+        with pytest.raises(CheckpointError, match=r"data\.json of the run folder 'c'"):
+            finish(tmp_path / "c", config, source, data=ours)
+
+
 def test_a_fork_with_weight_zero_equals_the_trunk_and_one_with_weight_does_not(tmp_path, config, source):
     unbroken = finish(tmp_path / "trunk", config, source, states_at=(2,))
     fork = tmp_path / "trunk" / "state_000002.safetensors"
@@ -132,7 +182,8 @@ def test_heads_lie_beside_a_checkpoint_and_give_the_ema_teachers_logits(tmp_path
     ):
         assert torch.allclose(kept(features), trained(features), atol=5e-3)
         assert not any(p.requires_grad for p in kept.parameters())
-    assert torch.allclose(heads.mask_token, state.student.mask_token, atol=1e-4)
+    assert torch.equal(heads.mask_token, state.teacher.mask_token.half().float())
+    assert not torch.equal(heads.mask_token, state.student.mask_token.half().float())
     # a folder from before heads were kept: the same bytes, out of the state
     before = to_bytes(tensors, metadata)
     (tmp_path / "heads_000006.safetensors").unlink()

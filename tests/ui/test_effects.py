@@ -47,8 +47,8 @@ def test_the_farthest_step_is_told_where_an_arm_came_back():
         for seed in (0, 1)
         for step, level in levels.items()
     ]
-    step, effect = farthest(rows, "plain", "cls_alignment")
-    assert step == 600
+    effect = farthest(rows, "plain", "cls_alignment")
+    assert effect.steps == (200, 600)
     assert effect.values == pytest.approx((0.3, 0.3))
     assert (
         farthest([r for r in rows if r["step"] < 1000], "plain", "cls_alignment") is None
@@ -58,8 +58,36 @@ def test_the_farthest_step_is_told_where_an_arm_came_back():
 
 
 def test_only_seeds_that_both_have_are_compared():
-    rows = [*ROWS, row("gram", 2, 4000, near_auc=0.5)]
+    rows = [*ROWS, row("trunk", 2, 200, near_auc=0.7), row("gram", 2, 4000, near_auc=0.5)]
     assert len(gap(rows, "gram", "near_auc").values) == len(from_peak(rows, "gram", "near_auc").values) == 2
+
+
+@pytest.mark.parametrize(
+    "doubtful",
+    [
+        [row("plain", 2, 4000, knn=0.9), row("gram", 2, 4000, knn=0.1)],  # no trunk
+        [row("trunk", 2, 100, knn=0.2), row("plain", 2, 4000, knn=0.9), row("gram", 2, 4000, knn=0.1)],
+        [
+            row("trunk", 2, 200, knn=0.2),
+            *(row(arm, 2, step, knn=0.9) for arm in ("plain", "gram") for step in (200, 4000)),
+        ],
+    ],
+    ids=["no trunk", "trunk ends early", "arm begins at the fork"],
+)
+def test_a_seed_whose_fork_is_in_doubt_is_left_out(doubtful):
+    for effect in (change, gap, from_peak):
+        assert effect([*ROWS, *doubtful], "gram", "knn") == effect(ROWS, "gram", "knn")
+    assert peak([*ROWS, *doubtful], "knn") == peak(ROWS, "knn")
+
+
+def test_an_effect_knows_its_steps():
+    assert change(ROWS, "plain", "knn").steps == (200, 4000)
+    assert from_peak(ROWS, "gram", "near_auc").steps == (600, 4000)
+    ended = [r for r in ROWS if r["arm"] != "gram"] + [
+        row("gram", s, 600, knn=0.3, near_auc=0.7) for s in (0, 1)
+    ]
+    assert gap(ended, "gram", "knn").steps == (600, 600)
+    assert change(ended, "gram", "near_auc").steps == (200, 600)
 
 
 def test_what_counts_as_small_is_relative_where_the_measure_says_so():
@@ -70,30 +98,36 @@ def test_what_counts_as_small_is_relative_where_the_measure_says_so():
 @pytest.mark.parametrize(
     ("values", "strength"),
     [
-        ((0.1,), "one seed"),
-        ((0.1, -0.001, 0.2), "no effect"),
-        ((0.0, 0.1), "no effect"),
-        ((0.01, 0.011, 0.012), "weak"),  # below `least`
-        ((0.03, 0.3), "weak"),  # below twice the spread
+        ((0.1,), ""),
+        ((0.1, 0.1), ""),  # two seeds are too few
+        ((0.10, 0.12, -0.001), "seeds disagree"),
+        ((0.10, -0.09, 0.01), "no effect"),  # both signs, and a small mean
+        ((0.01, 0.011, 0.012), "small"),
+        ((0.0, 0.0, 0.0), "no effect"),
+        ((0.01, 0.011, 0.025), "small"),
+        ((0.03, 0.3, 0.3), "weak"),  # below twice the spread
         ((-0.1, -0.11, -0.12), "clear"),
     ],
 )
 def test_strength(values, strength):
-    assert Effect(values, least=0.02).strength == strength
+    assert Effect(values, 0.02, (200, 4000)).strength == strength
 
 
 @given(st.lists(st.floats(-10, 10), min_size=2, max_size=6))
 def test_mean_and_spread_are_numpys(values):
-    effect = Effect(tuple(values), least=0.02)
+    effect = Effect(tuple(values), 0.02, (200, 4000))
     assert effect.mean == pytest.approx(np.mean(values), abs=1e-9)
     assert effect.spread == pytest.approx(np.std(values, ddof=1), abs=1e-6)
 
 
 def test_words():
     def told(*values):
-        return Effect(values, 0.02).words("rises by {}", "falls by {}", 3).replace("\u00a0", " ")
+        effect = Effect(values, 0.02, (200, 4000))
+        return effect.words("rises by {}", "falls by {}", "changes by {}", 3).replace("\u00a0", " ")
 
     assert told(0.1) == "rises by 0.100"
-    assert told(-0.1, -0.12) == "falls by 0.110 ± 0.014 (clear)"
-    assert told(0.01, 0.012) == "rises by 0.011 ± 0.001 (weak)"
-    assert told(-0.01, 0.002) == "stays within the seeds’ spread, −0.004 ± 0.008 (no effect)"
+    assert told(-0.1, -0.12) == "falls by 0.110 ± 0.014"
+    assert told(-0.1, -0.11, -0.12) == "falls by 0.110 ± 0.010 (clear)"
+    assert told(0.01, 0.02, 0.024) == "rises by 0.018 ± 0.007 (small)"
+    assert told(-0.01, 0.002, -0.004) == "changes by −0.004 ± 0.006 (no effect)"
+    assert told(0.1, -0.1, 0.3) == "changes by +0.100 ± 0.200 (seeds disagree)"

@@ -69,13 +69,13 @@ def test_the_crossing_is_the_change_since_the_fork_in_points():
     assert drawn.y[-1] == pytest.approx(100 * np.mean(np.subtract(last, fork)))
 
 
-def test_the_start_of_gram_is_marked_in_every_panel():
+def test_the_fork_is_marked_in_every_panel():
     for key in ("crossing", "losses", "drift"):
         made = figure(ROWS, BY_KEY[key], 3)
         starts = [shape for shape in made.layout.shapes if shape.x0 == shape.x1]
         assert len(starts) == len(titles(made))
         assert {shape.x0 for shape in starts} == {FORK}
-        assert [a.text for a in made.layout.annotations].count("Gram starts") == 1
+        assert [a.text for a in made.layout.annotations].count("arms part") == 1
 
 
 def test_controls_are_thin_and_begin_where_they_part():

@@ -67,6 +67,15 @@ def test_what_there_is():
     assert curves.baselines(ROWS, "knn") == {}
 
 
+def test_a_seed_is_sound_where_the_trunk_reaches_the_fork_and_the_arm_begins_later():
+    rows = [*ROWS, row("plain", 2, 600, auc=0.7), row("gram", 1, 200, auc=0.7), row("gram", 1, 600, auc=0.7)]
+    assert curves.sound_seeds(rows, "plain") == {0, 1}
+    assert curves.sound_seeds(rows, "gram") == {0}
+    assert curves.sound_seeds([r for r in rows if r["arm"] != "trunk"], "plain") == frozenset()
+    assert set(curves.since_fork(rows, "plain", "auc")) == {0, 1}
+    assert curves.since_fork(rows, "gram", "knn") == {}  # not known at the fork
+
+
 def test_gradient_measures_are_found_by_their_blocks():
     rows = [row("plain", 0, 0, global_top1_b10=0.1, global_top1_b9=0.1, global_common_b9=0.1)]
     assert curves.block_measures(rows, "top1") == ("global_top1_b9", "global_top1_b10")

@@ -48,6 +48,13 @@ def test_measures_arms_and_baselines_are_named():
     assert "iBOT loss" not in words  # no row has it
 
 
+def test_guessing_is_named_as_such():
+    rows = [*ROWS, {"arm": "baseline:chance", "auc": 0.5}]
+    words = texts(curves_picture(rows, ("auc",), "svg"))
+    assert "chance" in words
+    assert "chance alone" not in words
+
+
 def test_a_band_is_drawn_for_more_than_one_seed_alone():
     both = curves_picture(ROWS, ("knn",), "svg").count(b"FillBetween")
     one = curves_picture([row for row in ROWS if row.get("seed") != 1], ("knn",), "svg").count(b"FillBetween")

@@ -7,7 +7,8 @@ import pytest
 from gramviz.data.samples import load
 from gramviz.errors import CheckpointError, InputError
 from gramviz.ui.panels.explore import UNEXPECTED
-from gramviz.ui.panels.story import LEGEND, NOT_MEASURED, drawn, films
+from gramviz.ui.panels.story import AT_A_TIME, LEGEND, NOT_MEASURED, Drawings, films
+from gramviz.ui.panels.story import drawn as drawn_with
 from gramviz.ui.player import Wish
 from gramviz.ui.story import CHAPTERS
 from tests.ui.fake_engine import CHECKPOINTS, FakeEngine, checkpoint
@@ -15,6 +16,10 @@ from tests.ui.fake_engine import CHECKPOINTS, FakeEngine, checkpoint
 CHOICE = {"token": 3, "sample": "coffee", "file": None, "patches": 14, "ids": []}
 RUNS = ("small",)
 DATA = {"token": 9, "run": "small"}
+
+
+def drawn(engine, runs, data):
+    return drawn_with(engine, runs, data, Drawings())
 
 
 @pytest.fixture
@@ -75,6 +80,23 @@ def test_stopping_a_film_stops_the_engine(engine, tmp_path):
     assert engine.closed == 1
 
 
+def test_a_film_asks_for_a_few_checkpoints_at_a_time(engine, tmp_path, monkeypatch):
+    asked = []
+    compare = engine.compare
+
+    def noted(picture, ids, patches):
+        asked.append((len(engine.computed), list(ids)))
+        return compare(picture, ids, patches)
+
+    monkeypatch.setattr(engine, "compare", noted)
+    *_, last = films(engine, RUNS, CHOICE, DATA, tmp_path)
+    assert last["done"] == len(CHECKPOINTS) > AT_A_TIME
+    assert max(len(ids) for _, ids in asked) == AT_A_TIME
+    assert [key for _, ids in asked for key in ids] == [info.id for info in CHECKPOINTS]
+    # each part is asked for only after all of the one before came
+    assert [before for before, _ in asked] == list(range(0, len(CHECKPOINTS), AT_A_TIME))
+
+
 def test_curves_have_a_legend_words_and_a_figure_a_chapter(engine):
     intro, *chapters = drawn(engine, RUNS, {"run": "small", "columns": 3})
     assert intro == f"<p>{LEGEND}</p>"
@@ -93,7 +115,45 @@ def test_a_chapter_that_was_not_measured_says_so(engine):
     _, *chapters = drawn(engine, RUNS, {"run": "small", "columns": 3})
     text, figure = next(chapter for chapter in chapters if "Residuals" in chapter[0])
     assert figure is None
-    assert "Not measured: residuals: top-1 share, residuals: effective rank, residuals: common row." in text
+    assert (
+        "Not measured: residuals: top-1 share, residuals: effective rank, residuals: common row, "
+        "gradient of the global loss."
+    ) in text
+
+
+def test_a_chapter_that_cannot_be_drawn_leaves_the_others(engine, caplog):
+    engine.rows["small"] = [
+        {**row, "heldout_ibot": "low"} if row["arm"] == "gram" else row for row in engine.rows["small"]
+    ]
+    with caplog.at_level(logging.ERROR):
+        _, *chapters = drawn(engine, RUNS, {"run": "small", "columns": 3})
+    failed = [text for text, figure in chapters if figure is None]
+    assert failed == [f"<h2>Losses on held-out images</h2><p>{UNEXPECTED}</p>"]
+    assert "the chapter losses could not be drawn" in caplog.text
+
+
+def test_chapters_are_drawn_once_for_the_same_rows(engine):
+    drawings = Drawings(most=2)
+
+    def figures(columns):
+        _, *chapters = drawn_with(engine, RUNS, {"run": "small", "columns": columns}, drawings)
+        return [id(figure) for _, figure in chapters]
+
+    first = figures(3)
+    assert figures(3) == first
+    assert figures(2) != first
+    assert figures(3) == first
+    old = engine.rows["small"]
+    engine.rows["small"] = (*old, old[0])
+    assert figures(3) != first  # read anew, drawn anew
+
+
+def test_only_the_last_drawings_are_kept(engine):
+    drawings, rows = Drawings(most=1), engine.rows["small"]
+    kept = drawings.chapters("small", 1, rows)
+    assert drawings.chapters("small", 1, rows) is kept
+    drawings.chapters("small", 2, rows)
+    assert drawings.chapters("small", 1, rows) is not kept
 
 
 def test_a_run_without_measurements_has_one_sentence(engine):

@@ -1,7 +1,7 @@
 """The story panel: the maps of a whole run as a film, and beneath it the curves of what was measured along the run.
 
 The panel turns requests into calls of the engine and its answers into values of the player, plots and sentences.
-Nothing is kept here.
+Nothing of a visitor is kept here.
 """
 
 import logging
@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 
 from gramviz.errors import GramvizError
+from gramviz.serving.cache import ByteCache
 from gramviz.serving.engine import Engine
 from gramviz.ui import curves
 from gramviz.ui.chooser import Request
@@ -26,24 +27,48 @@ from gramviz.ui.story import CHAPTERS, Chapter
 NOT_MEASURED = "Nothing was measured along this run, so there are no curves to show."
 LEGEND = (
     "Lines are means over seeds at the steps that all seeds have; bands reach from the lowest to the highest seed; "
-    "thin lines are controls of one seed. In the text, \u00b1 is the standard deviation over seeds. "
-    "\u201cNo effect\u201d: the seeds disagree on the sign; \u201cweak\u201d: below twice that deviation, or "
-    "smaller than what the experiment set out to see."
+    "thin lines are controls of one seed. In the text, \u00b1 is the standard deviation over seeds. From three "
+    "seeds on there is a verdict. Where seeds differ in sign, \u201cno effect\u201d or, if the mean is large, "
+    "\u201cseeds disagree\u201d; else \u201csmall\u201d: less than the experiment set out to see; \u201cweak\u201d: "
+    "less than twice the deviation; or \u201cclear\u201d. The dense peak was chosen after the fact, on the same rows."
 )
 
+AT_A_TIME = 4  # checkpoints of a film asked for at once, so that other visitors get in between
+KEPT_DRAWINGS = 16  # of a run in one width
+
+Row = curves.Row
+Chapters = list[tuple[str, Any]]  # text (HTML) and figure of each, ("", None) where there is nothing
+
 log = logging.getLogger(__name__)
+
+
+class Drawings:
+    """The chapters that were drawn last, for all visitors. Thread-safe; rows that were read anew are drawn anew."""
+
+    def __init__(self, most: int = KEPT_DRAWINGS) -> None:
+        self._kept: ByteCache[tuple[Sequence[Row], Chapters]] = ByteCache(most)  # each counted as one
+
+    def chapters(self, run: str, columns: int, rows: Sequence[Row]) -> Chapters:
+        """The chapters of a run in so many columns, drawn from `rows` unless the very same rows were before."""
+        found = self._kept.get((run, columns))
+        if found is not None and found[0] is rows:
+            return found[1]
+        made = [_chapter(chapter, rows, columns) for chapter in CHAPTERS]
+        self._kept.put((run, columns), (rows, made), 1)
+        return made
 
 
 def story_panel(engine: Engine, choice: gr.HTML) -> None:
     """Add the panel in whose context it is called. It shows the picture that `choice`, the chooser, has."""
     runs = tuple(dict.fromkeys(info.run for info in engine.checkpoints()))
     view = player(runs)
+    drawings = Drawings()
 
     def film(value: Any, event: gr.EventData) -> Iterator[dict[str, Any]]:
         yield from films(engine, runs, value, event._data, Path(view.GRADIO_CACHE))
 
     def draw(event: gr.EventData) -> list[Any]:
-        intro, *chapters = drawn(engine, runs, event._data)
+        intro, *chapters = drawn(engine, runs, event._data, drawings)
         shown = [gr.Row(visible=plot is not None or bool(text)) for text, plot in chapters]
         return [intro, *shown, *(part for chapter in chapters for part in chapter)]
 
@@ -70,6 +95,7 @@ def story_panel(engine: Engine, choice: gr.HTML) -> None:
         outputs=[intro, *rows, *parts],
         show_progress="hidden",
         trigger_mode="always_last",
+        concurrency_limit=SIMULTANEOUS,
         api_visibility="private",
     )
 
@@ -90,11 +116,11 @@ def films(
         request = replace(Request.from_value(value, cache), token=wish.token)
         picture, caption = request.picture()
         comparison = Comparison.begin(request.token, picture, caption, chosen, request.patches, cache)
-        views = engine.compare(picture, ids, request.patches)
         yield {**comparison.as_value(), "run": wish.run}
-        for view in views:
-            comparison = comparison.with_view(view, cache)
-            yield {**comparison.as_value(), "run": wish.run}
+        for first in range(0, len(ids), AT_A_TIME):
+            for view in engine.compare(picture, ids[first : first + AT_A_TIME], request.patches):
+                comparison = comparison.with_view(view, cache)
+                yield {**comparison.as_value(), "run": wish.run}
     except GramvizError as error:
         yield error_value(token, str(error))
     except Exception:
@@ -102,15 +128,15 @@ def films(
         yield error_value(token, UNEXPECTED)
 
 
-def drawn(engine: Engine, runs: Sequence[str], data: Any) -> list[Any]:
+def drawn(engine: Engine, runs: Sequence[str], data: Any, drawings: Drawings) -> list[Any]:
     """A line on top, then text (HTML) and figure of each chapter, ("", None) where there is nothing. Never raises."""
-    nothing: list[Any] = [("", None)] * len(CHAPTERS)
+    nothing: Chapters = [("", None)] * len(CHAPTERS)
     try:
         wish = Wish.from_data(data, runs)
         rows = engine.trajectory(wish.run)
         if not rows:
             return [f"<p>{NOT_MEASURED}</p>", *nothing]
-        chapters = [(words(chapter, rows), figure(rows, chapter, wish.columns)) for chapter in CHAPTERS]
+        chapters = drawings.chapters(wish.run, wish.columns, rows)
     except GramvizError as error:
         return [f"<p>{escape(str(error))}</p>", *nothing]
     except Exception:
@@ -119,13 +145,23 @@ def drawn(engine: Engine, runs: Sequence[str], data: Any) -> list[Any]:
     return [f"<p>{escape(LEGEND)}</p>", *chapters]
 
 
-def words(chapter: Chapter, rows: Sequence[curves.Row]) -> str:
+def _chapter(chapter: Chapter, rows: Sequence[Row], columns: int) -> tuple[str, Any]:
+    """Text and figure of a chapter; one that cannot be drawn says so and leaves the others alone."""
+    try:
+        return words(chapter, rows), figure(rows, chapter, columns)
+    except Exception:
+        log.exception("the chapter %s could not be drawn", chapter.key)
+        return f"<h2>{escape(chapter.title)}</h2><p>{UNEXPECTED}</p>", None
+
+
+def words(chapter: Chapter, rows: Sequence[Row]) -> str:
     """Title, theory, what is seen and what was not measured, as HTML."""
     seen = "".join(
         f'<p class="gv-seen" style="--arm: var(--arm-{arm})">'
         f"<b>{escape(curves.look(arm).label)}.</b> {escape(text)}</p>"
         for arm, text in chapter.seen(rows)
     )
+    seen += "".join(f'<p class="gv-seen">{escape(text)}</p>' for text in chapter.remarks(rows))
     missing = chapter.missing(rows)
     rest = f'<p class="gv-missing">Not measured: {escape(", ".join(missing))}.</p>' if missing else ""
     return f'<h2>{escape(chapter.title)}</h2><p class="gv-theory">{escape(chapter.theory)}</p>{seen}{rest}'

@@ -122,7 +122,6 @@ function drawFork(context, from, start, to, ends, arms) {
 }
 
 find(".gv-make").addEventListener("click", () => {
-  if (!isComplete()) return;
   drawFigure(paper.querySelector("canvas"));
   paper.showModal();
 });

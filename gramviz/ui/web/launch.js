@@ -12,6 +12,7 @@ foldWhenNarrow(root);
 showRuns();
 showBar(find(".gv-bar"), table, TICKS);
 showPlaying();
+showStatus();
 markNewPlots();
 watch("value", update);
 update();

@@ -8,6 +8,7 @@ const table = colourTable(config.sequential);
 const query = new Query();
 const settings = { click: "pin" };
 const FLOOR = 0, CEILING = 1; // of the one fixed scale
+const FIGURE = "The marked patch at every saved step, with and without Gram, as one picture";
 const TICKS = ["\u2264 0", "0.25", "0.5", "0.75", "1"];
 
 let shown = null; // the value on screen
@@ -15,6 +16,8 @@ let tracks = new Map(); // branch -> Track
 let run = config.runs[0];
 let asked = 0; // number of the newest request
 let stale = true; // whether the picture changed since
+let failed = false; // whether something of the newest request did not come
+let wasOpen = false;
 let drawn = ""; // run and number of columns for which there are curves
 
 // ---- asking ----------------------------------------------------------------------------------------------------
@@ -27,11 +30,16 @@ function columns() {
   return 1 + [640, 1100, 1600].filter((least) => width >= least).length;
 }
 
-/** Whenever the tab opens or the picture changes: ask for what is not there yet, and for nothing while it is closed. */
+/**
+ * Whenever the tab opens or the picture changes: ask for what is not there yet, and for nothing while it is closed. What
+ * failed is asked for again only when the tab is opened again or the visitor says so, lest a busy server be asked on.
+ */
 function wake() {
-  if (!isOpen()) return;
-  if (stale) {
-    stale = false;
+  const opened = isOpen() && !wasOpen;
+  wasOpen = isOpen();
+  if (!wasOpen) return;
+  if (stale || (failed && opened)) {
+    stale = failed = false;
     asked += 1;
     trigger("stop");
     trigger("input", { token: asked, run });
@@ -42,6 +50,20 @@ function wake() {
     trigger("select", { run, columns: columns() });
   }
 }
+
+/** Show what went wrong and offer another try; without a sentence, take both away. */
+function showFailure(sentence) {
+  failed = Boolean(sentence);
+  showError(sentence);
+  find(".gv-again").hidden = !failed;
+}
+
+find(".gv-again").addEventListener("click", () => {
+  showFailure(null);
+  stale = true;
+  wake();
+  showStatus();
+});
 
 function showRuns() {
   const buttons = config.runs.map((name) => {
@@ -65,7 +87,7 @@ function showRuns() {
 function update() {
   const value = props.value && JSON.parse(JSON.stringify(props.value));
   if (!value || value.token !== asked) return; // nothing yet, or an answer to an older request
-  showError(value.error);
+  showFailure(value.error);
   if (value.error) return showStatus();
   const fresh = !shown || shown.key !== value.key || shown.run !== value.run;
   shown = value;
@@ -102,7 +124,7 @@ async function load({ branch, step }, { factor, rank, error, measures }) {
       track.add({ step, branch, rows, rank, error, measures });
     }
   } catch {
-    showError("A map could not be loaded; please try again.");
+    if (owners.some((track) => tracks.get(track.branch) === track)) showFailure("A map could not be loaded; please try again.");
   }
   showStatus();
   schedule();
@@ -118,6 +140,8 @@ function loaded() {
 }
 
 function showStatus() {
+  find(".gv-make").disabled = !isComplete();
+  find(".gv-make").title = isComplete() ? FIGURE : "Figure 1 can be drawn when all maps are there";
   const progress = find(".gv-progress");
   progress.hidden = !shown || isComplete() || !find(".gv-error").hidden;
   if (!shown) return setText(find(".gv-status-text"), find(".gv-error").hidden ? "Loading the run\u2026" : "");
