@@ -200,6 +200,13 @@ def baselines(rows: Sequence[Row], name: str) -> dict[str, float]:
     return {row["arm"].removeprefix(BASELINE): row[name] for row in found}
 
 
+def far_off(rows: Sequence[Row], name: str, value: float) -> bool:
+    """Whether a level is so far from a measure's curves that drawing it would flatten them."""
+    values = [row[name] for row in rows if name in row and "step" in row]
+    room = (max(values) - min(values)) / 2 if values else 0.0
+    return room > 0 and not min(values) - room <= value <= max(values) + room
+
+
 def with_contrast(rows: Sequence[Row]) -> list[Row]:
     """The rows with near and far mean cosine, and their difference, as measures of their own where they were had."""
     return [{**row, **_contrast(row.get("locality") or ())} for row in rows]

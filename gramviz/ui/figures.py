@@ -174,15 +174,20 @@ def _multiples(rows: Sequence[Row], names: Sequence[str], columns: int) -> go.Fi
                 panels.draw(index, line, curves.look(arm), thin=arm in CONTROLS)
         panels.start(index, curves.fork(rows), said=index == 0)
         for label, value in curves.baselines(rows, name).items():
-            if label != curves.CHANCE:
+            if label != curves.CHANCE and not curves.far_off(rows, name, value):
                 panels.level(index, value, f"{label} alone")
     return panels.finished()
 
 
 def _title(rows: Sequence[Row], name: str) -> str:
-    """Name of a measure, with what guessing gets where that was had."""
-    chance = curves.baselines(rows, name).get(curves.CHANCE)
-    return measure(name).label + ("" if chance is None else f" (chance {chance:.2f})")
+    """Name of a measure, with what guessing gets where that was had, and below it levels that lie far off."""
+    known = dict(curves.baselines(rows, name))
+    chance = known.pop(curves.CHANCE, None)
+    title = measure(name).label + ("" if chance is None else f" (chance {chance:.2f})")
+    far = [
+        f"{label} alone {value:.2f}" for label, value in known.items() if curves.far_off(rows, name, value)
+    ]
+    return title + (f'<br><span style="font-size:13px">{", ".join(far)}</span>' if far else "")
 
 
 def _crossing(rows: Sequence[Row], columns: int) -> go.Figure | None:

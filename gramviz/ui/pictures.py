@@ -73,8 +73,11 @@ def _panel(axes: Axes, rows: Sequence[Row], name: str) -> None:
     if (start := curves.fork(rows)) is not None:
         axes.axvline(start, color="#15181b", linewidth=0.8, linestyle=":")
     for label, value in curves.baselines(rows, name).items():
-        axes.axhline(value, color="#808080", linewidth=0.8, linestyle=":")
         text = label if label == curves.CHANCE else f"{label} alone"
+        if curves.far_off(rows, name, value):
+            axes.set_title(f"{text} {value:.2f}", loc="right", fontsize=9)
+            continue
+        axes.axhline(value, color="#808080", linewidth=0.8, linestyle=":")
         axes.annotate(text, (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom")
 
 

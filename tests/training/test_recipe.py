@@ -79,7 +79,7 @@ def test_the_shipped_recipe_gives_the_configurations_of_the_shipped_checkpoints(
         "gram_w50",
     } == set(recipe.arms)
     late, repair = (recipe.config_for(name, 1).gram for name in ("gram_late", "gram_repair"))
-    assert (late.teacher_step, late.start, late.weight) == (2000, 2000, 15)
+    assert (late.teacher_step, late.start, late.weight) == (600, 700, 20)
     assert (repair.teacher_step, repair.start, repair.weight) == (200, 2000, 15)
     assert recipe.config_for("gram_hires", 2).gram.resolution == 2
     assert "BACKGROUND_Google" in recipe.data_note

@@ -89,7 +89,8 @@ def test_controls_are_thin_and_begin_where_they_part():
 def test_baselines_are_levels_of_their_panels():
     made = figure(ROWS, BY_KEY["quality"], 3)
     levels = [(shape.y0, shape.yref) for shape in made.layout.shapes if shape.y0 == shape.y1]
-    assert levels == [(0.611, "y"), (0.733, "y"), (0.709, "y2"), (0.723, "y2")]
+    assert levels == [(0.733, "y"), (0.709, "y2"), (0.723, "y2")]
+    assert titles(made)[0].endswith(">proximity alone 0.61</span>")  # far below the curves
     assert titles(made)[2:5:2] == ["k-NN, Caltech-101 (chance 0.01)", "segmentation, scenes (chance 0.10)"]
 
 
@@ -122,3 +123,12 @@ def test_one_seed_has_no_band():
     made = figure(made_rows(seeds=(7,)), LOSSES, 3)
     assert not [trace for trace in made.data if trace.fill]
     assert "one seed" in lines(made, ARMS["plain"].label)[0].hovertemplate
+
+
+def test_a_level_far_from_the_curves_stands_in_the_title():
+    rows = [r for r in ROWS if not str(r["arm"]).startswith("baseline:")]
+    for value, drawn in ((0.75, True), (0.2, False)):
+        made = figure([*rows, {"arm": "baseline:colour", "near_auc": value}], BY_KEY["quality"], 3)
+        lines_there = [note.text for note in made.layout.annotations if note.text == "colour alone"]
+        assert bool(lines_there) == drawn
+        assert any(f"colour alone {value:.2f}" in title for title in titles(made)) != drawn

@@ -124,3 +124,14 @@ def test_numbers_are_grouped_in_threes():
         "1\u202f000",
         "1\u202f234\u202f567",
     ]
+
+
+def test_a_level_is_far_off_beyond_half_the_range_of_the_curves():
+    rows = [row("trunk", 0, 0, auc=0.7), row("plain", 0, 9, auc=0.8), {"arm": "baseline:colour", "auc": 0.1}]
+    assert [curves.far_off(rows, "auc", value) for value in (0.64, 0.66, 0.84, 0.86)] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert not curves.far_off(rows, "knn", 0.5)  # nothing is drawn that it could flatten
