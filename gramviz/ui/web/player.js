@@ -39,7 +39,8 @@ function wake() {
   wasOpen = isOpen();
   if (!wasOpen) return;
   if (stale || (failed && opened)) {
-    stale = failed = false;
+    stale = false;
+    showFailure(null);
     asked += 1;
     trigger("stop");
     trigger("input", { token: asked, run });
@@ -59,7 +60,6 @@ function showFailure(sentence) {
 }
 
 find(".gv-again").addEventListener("click", () => {
-  showFailure(null);
   stale = true;
   wake();
   showStatus();
@@ -86,9 +86,12 @@ function showRuns() {
 
 function update() {
   const value = props.value && JSON.parse(JSON.stringify(props.value));
-  if (!value || value.token !== asked) return; // nothing yet, or an answer to an older request
-  showFailure(value.error);
-  if (value.error) return showStatus();
+  // nothing yet, an answer to an older request, or the rest of one of which something was lost
+  if (!value || value.token !== asked || failed) return;
+  if (value.error) {
+    showFailure(value.error);
+    return showStatus();
+  }
   const fresh = !shown || shown.key !== value.key || shown.run !== value.run;
   shown = value;
   if (fresh) arrange();
