@@ -65,7 +65,9 @@ def test_make_has_the_two_commands():
 
 
 def test_files_that_it_names_exist():
-    named = {path for path in re.findall(r"models/[\w/-]+\.\w+", README) if not path.startswith("models/mine/")}
+    named = {
+        path for path in re.findall(r"models/[\w/-]+\.\w+", README) if not path.startswith("models/mine/")
+    }
     assert len(named) >= 2
     for path in named:
         assert (ROOT / path).is_file(), path
