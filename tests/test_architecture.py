@@ -18,8 +18,9 @@ LEVELS = {
     "experiment": 5,
     "serving": 5,
     "ui": 6,
-    "__main__": 7,
+    "commands": 7,
     "app": 7,
+    "__main__": 8,
 }
 DOORS = {
     "gradio": ("ui/", "app.py"),
@@ -28,8 +29,8 @@ DOORS = {
     "threading": ("serving/",),
     "concurrent": ("serving/",),
     "ray": ("serving/",),
-    "plotly": ("ui/figures.py",),
-    "matplotlib": ("ui/pictures.py",),
+    "plotly": ("ui/figures/",),
+    "matplotlib": ("ui/pictures/",),
 }
 FILES = [*sorted(PACKAGE.rglob("*.py")), ROOT / "app.py"]
 

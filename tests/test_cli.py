@@ -14,8 +14,11 @@ from PIL import Image
 
 from gramviz.__main__ import main
 from gramviz.checkpoints.manifest import write_manifest
+from gramviz.serving.engine import Engine
+from gramviz.serving.settings import Settings
 from gramviz.training.config import GramConfig, HeadConfig, TrainConfig, ViewConfig
-from tests.stores import TINY, make_store
+from gramviz.vit.images import read_picture
+from tests.stores import TINY, make_store, make_wild
 
 
 @pytest.fixture
@@ -391,7 +394,7 @@ def test_wrong_usage_is_exit_code_two_and_help_names_every_command(capsys):
         main(["--help"])
     assert caught.value.code == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("serve", "train", "models", "collect", "measure"))
+    assert all(name in shown for name in ("serve", "train", "models", "spectrum", "collect", "measure"))
 
 
 def test_divergence_is_told(tmp_path, config_file, recipe_file, capsys, monkeypatch):
@@ -427,3 +430,113 @@ def test_curves_draws_a_runs_measures(tmp_path, capsys):
     ):
         assert main([*call, *wrong]) == 1
         assert said in capsys.readouterr().err
+
+
+SPECTRA = ("tiny-trunk-300", "tiny-plain-2000", "tiny-gram-2000")
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def spectrum(tmp_path, photo):
+    """The arguments that ask for the spectrum of a small picture, all but the checkpoints."""
+    make_store(tmp_path)
+    return ["spectrum", str(photo), "--models", str(tmp_path), "--device", "cpu", "--patches", "8"]
+
+
+def of(ids):
+    return [word for checkpoint in ids for word in ("--checkpoint", checkpoint)]
+
+
+def test_spectrum_prints_the_engines_numbers_as_json(tmp_path, photo, spectrum, capsys):
+    assert main([*spectrum, "--json", *of(SPECTRA), "--layer", "0"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["checkpoint"] for row in rows] == list(SPECTRA)
+    engine = Engine.from_settings(Settings(device="cpu", models=tmp_path))
+    views = {view.checkpoint.id: view for view in engine.spectra(read_picture(photo), SPECTRA, 8, layer=0)}
+    engine.close()
+    for row in rows:
+        expected = views[row["checkpoint"]].spectra
+        assert (row["grid"], row["width"], row["problem"]) == ([6, 8], 32, None)
+        assert row["measures"] == expected.measures
+        for name in ("eigenvalues", "reference", "edges", "profile", "distance", "by_distance"):
+            assert row[name] == getattr(expected, name).tolist()
+        assert [row * 8 + column for row, column in row["outliers"]] == (
+            expected.outliers.nonzero()[:, 0].tolist()
+        )
+        assert (len(row["clusters"]), row["notes"]) == (48, list(expected.notes))
+    assert rows[0]["measures"] != rows[1]["measures"]
+
+
+def test_spectrum_prints_a_table(spectrum, capsys):
+    assert main([*spectrum, "--json", *of(SPECTRA)]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert main([*spectrum, *of(SPECTRA), *of(SPECTRA[:1])]) == 0
+    lines = [re.split(r" {2,}", line) for line in capsys.readouterr().out.splitlines()]
+    table = {line[0]: line[1:] for line in lines}
+    assert table["6 x 8 patches"] == [*SPECTRA, "random, d = 32"]
+    for name in rows[0]["measures"]:
+        assert table[name] == [f"{row['measures'][name]:.4f}" for row in rows]
+    assert table["outliers"] == [str(len(row["outliers"])) for row in rows]
+    for index in range(10):
+        found = [float(cell) for cell in table[f"eigenvalue {index + 1}"]]
+        expected = [*(row["eigenvalues"][index] for row in rows), rows[0]["reference"][index]]
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_spectrum_draws_a_picture(tmp_path, spectrum, capsys):
+    for name in ("spectra.png", "spectra.svg"):
+        assert main([*spectrum, *of(SPECTRA), "--png", str(tmp_path / "new" / name)]) == 0
+    with Image.open(tmp_path / "new" / "spectra.png") as picture:
+        assert picture.format == "PNG"
+    assert capsys.readouterr().out == ""
+    assert main([*spectrum, "--png", str(tmp_path / "spectra.gif"), *of(SPECTRA)]) == 1
+    assert "possible are png, svg, pdf" in capsys.readouterr().err
+
+
+def test_spectrum_says_what_is_degenerate_or_not_there(tmp_path, spectrum, capsys):
+    grey = tmp_path / "grey.png"
+    Image.new("RGB", (32, 32), (90, 90, 90)).save(grey)
+    assert main(["spectrum", str(grey), *spectrum[2:], *of(SPECTRA[:1])]) == 0
+    assert "tiny-trunk-300: All patches point nearly the same way" in capsys.readouterr().out
+    for wrong, said in (
+        (of(["none"]), "no checkpoint 'none'"),
+        ([*of(SPECTRA), "--patches", "65"], "choose 4 to 64"),
+        ([*of(SPECTRA), "--layer", "2"], "layers 0 to 1"),
+    ):
+        assert main([*spectrum, *wrong]) == 1
+        assert said in capsys.readouterr().err
+    assert main(["spectrum", str(tmp_path / "nothing.jpg"), *spectrum[2:]]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main([*spectrum, "--json", "--png", "a.png"])
+    assert caught.value.code == 2
+
+
+def test_a_checkpoint_without_a_spectrum_leaves_the_others_alone(tmp_path, spectrum, capsys):
+    make_wild(tmp_path, SPECTRA[1])
+    assert main([*spectrum, "--json", *of(SPECTRA)]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert ["measures" in row for row in rows] == [True, False, True]
+    assert "not finite" in rows[1]["problem"]
+    assert main([*spectrum, *of(SPECTRA)]) == 0
+    told = capsys.readouterr().out
+    assert "tiny-plain-2000" not in told.splitlines()[0]
+    assert f"tiny-plain-2000: {rows[1]['problem']}" in told
+    assert main([*spectrum, *of(SPECTRA[1:2])]) == 1
+    assert "gramviz: tiny-plain-2000:" in capsys.readouterr().err
+
+
+def test_help_needs_neither_torch_nor_a_page():
+    heavy = "import sys; from gramviz.__main__ import _parser; _parser().format_help()"
+    heavy += (
+        "; print(sorted({'torch', 'gradio', 'numpy', 'timm', 'plotly', 'matplotlib'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

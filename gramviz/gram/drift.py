@@ -10,6 +10,7 @@ Letters: H [P, d] patch features with rows h_i, W [K, d] a linear head, R [P, K]
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -42,13 +43,18 @@ def exact_change(features: Tensor, step: Tensor) -> Tensor:
     return first_order_change(features, step) + step @ step.mT
 
 
-def numerical_rank(matrix: Tensor) -> int:
-    """How many singular values of [n, m] exceed the largest times max(n, m) times the dtype's rounding unit."""
+def numerical_rank(matrix: Tensor, scale: float | None = None) -> int:
+    """How many singular values of [n, m] exceed scale times max(n, m) times the dtype's rounding unit.
+
+    scale: how large the terms are that the matrix was added up from, since that is what its rounding follows; its
+    own largest singular value where None. Terms that cancel leave a small matrix of full rank, made of rounding,
+    which only the terms' size gives away.
+    """
     values = torch.linalg.svdvals(matrix)
     if values.numel() == 0 or values[0] == 0:
         return 0
     unit = torch.finfo(matrix.dtype).eps
-    return int((values > values[0] * max(matrix.shape) * unit).sum())
+    return int((values > (float(values[0]) if scale is None else scale) * max(matrix.shape) * unit).sum())
 
 
 def strongest_part(step: Tensor, rank: int) -> Tensor:
@@ -103,6 +109,11 @@ class Agreement:
 
     cosine: float
     relative_error: float
+
+    @property
+    def best_scale_error(self) -> float:
+        """min over c of |c predicted - true| / |true|: what no learning rate would mend."""
+        return math.sqrt(max(0.0, 1 - self.cosine**2))
 
 
 def agreement(predicted: Tensor, actual: Tensor) -> Agreement:

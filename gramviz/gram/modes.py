@@ -18,6 +18,8 @@ from torch import Tensor
 from gramviz.errors import InputError
 from gramviz.gram.similarity import normalize_rows
 
+ROUNDING = 1e-12
+
 
 def dct_basis(size: int, like: Tensor) -> Tensor:
     """The orthonormal DCT-II: [size, size], row k the k-th cosine; dtype and device of `like`."""
@@ -56,7 +58,8 @@ def frequencies(rows: int, columns: int) -> Tensor:
 
 
 def radial_profile(energy: Tensor, bins: int = 12) -> tuple[Tensor, Tensor]:
-    """Energy by radial frequency: [h, w] -> edges [bins + 1] in cycles a patch, shares [bins] that add up to 1.
+    """Energy by radial frequency: [..., h, w] -> edges [bins + 1] in cycles a patch, shares [..., bins] that add up
+    to 1.
 
     Bin 0 holds the constant mode alone (edge 0 to 0); the others divide (0, highest] evenly. All-zero energy gives
     zero shares. Raises InputError for fewer than 2 bins.
@@ -65,13 +68,13 @@ def radial_profile(energy: Tensor, bins: int = 12) -> tuple[Tensor, Tensor]:
         raise InputError(
             f"A radial profile needs at least 2 bins, the constant mode and the rest, got {bins}."
         )
-    radius = frequencies(*energy.shape)
-    edges = torch.cat(
-        [torch.zeros(1, dtype=torch.float64), torch.linspace(0, float(radius.max()), bins).double()]
+    radius = frequencies(*energy.shape[-2:])
+    rings = torch.linspace(0, float(radius.max()), bins, dtype=torch.float64)
+    edges = torch.cat([torch.zeros(1, dtype=torch.float64), rings])
+    # 0 for the constant mode; what lies on an edge belongs below it, whatever its last digit
+    index = torch.bucketize(radius.flatten() * (1 - ROUNDING), rings)
+    sums = torch.zeros(*energy.shape[:-2], bins, dtype=torch.float64).index_add_(
+        -1, index.clamp(max=bins - 1), energy.flatten(-2).double().cpu()
     )
-    index = torch.bucketize(radius.flatten(), edges[1:], right=False)  # 0 for the constant mode
-    sums = torch.zeros(bins, dtype=torch.float64).index_add_(
-        0, index.clamp(max=bins - 1), energy.flatten().double().cpu()
-    )
-    total = sums.sum()
-    return edges, sums / total if total > 0 else sums
+    total = sums.sum(-1, keepdim=True)
+    return edges, sums / torch.where(total > 0, total, 1.0)

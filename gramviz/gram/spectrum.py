@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gramviz.errors import InputError
-from gramviz.gram.similarity import column_products, cosine_map, normalize_rows
+from gramviz.gram.similarity import column_products, cosine_map, in_float64, normalize_rows
 
 
 def eigenvalues(features: Tensor) -> Tensor:
@@ -30,6 +30,17 @@ def eigenvalues(features: Tensor) -> Tensor:
     small = column_products(x) if x.shape[-2] > x.shape[-1] else x @ x.mT
     if small.device.type == "mps":  # which has no eigenvalue solver
         return torch.linalg.eigvalsh(small.cpu()).flip(-1).clamp(min=0).to(small.device)
+    return torch.linalg.eigvalsh(small).flip(-1).clamp(min=0)
+
+
+def singular_energies(rows: Tensor) -> Tensor:
+    """Squared singular values of matrices, descending: [..., M, K] -> float64 [..., min(M, K)].
+
+    From the smaller of the two products with its transpose, in float64, so each is right to about 1e-15 of the
+    largest.
+    """
+    a = in_float64(rows)
+    small = a.mT @ a if a.shape[-2] > a.shape[-1] else a @ a.mT
     return torch.linalg.eigvalsh(small).flip(-1).clamp(min=0)
 
 

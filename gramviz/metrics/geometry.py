@@ -41,18 +41,25 @@ def geometry(patches: Tensor, cls: Tensor) -> dict[str, Tensor]:
     eigvals = eigenvalues(patches)
     shares = energy_shares(eigvals)[..., :SPECTRUM]
     return {
+        **scalars(patches, cls, eigvals),
+        "spectrum": F.pad(shares, (0, SPECTRUM - shares.shape[-1])),
+    }
+
+
+def scalars(patches: Tensor, cls: Tensor, eigvals: Tensor) -> dict[str, Tensor]:
+    """What `geometry` has but the spectrum, of patches whose G is known to have the eigenvalues [..., n]."""
+    return {
         "cls_alignment": cls_alignment(patches, cls),
         "mean_similarity": mean_similarity(patches),
         "rayleigh": rayleigh_along_ones(patches),
         **{f"top{k}_energy": energy_share(eigvals, k) for k in (1, 3, 10)},
         "effective_rank": effective_rank(eigvals),
         "stable_rank": stable_rank(eigvals),
-        "spectrum": F.pad(shares, (0, SPECTRUM - shares.shape[-1])),
     }
 
 
-def outlier_share(lengths: Tensor) -> Tensor:
-    """Share of the lengths [..., P] that are outliers on the high side: float64 [...] in 0..1.
+def outliers(lengths: Tensor) -> Tensor:
+    """Which of the lengths [..., P] are outliers on the high side: bool [..., P].
 
     A modified z-score 0.6745 (x - median) / MAD above 3.5 (Iglewicz and Hoaglin, "How to detect and handle
     outliers", 1993), MAD the median of |x - median|. What lies within 1e-5 of the median is rounding, not an
@@ -62,7 +69,12 @@ def outlier_share(lengths: Tensor) -> Tensor:
     median = values.quantile(0.5, dim=-1, keepdim=True)
     mad = (values - median).abs().quantile(0.5, dim=-1, keepdim=True)
     limit = torch.maximum(OUTLIER * mad / NORMAL_MAD, ROUNDING * median)
-    return (values - median > limit).double().mean(-1)
+    return values - median > limit
+
+
+def outlier_share(lengths: Tensor) -> Tensor:
+    """Share of the lengths [..., P] that are `outliers`: float64 [...] in 0..1."""
+    return outliers(lengths).double().mean(-1)
 
 
 def mean_by_distance(values: Tensor, distance: Tensor, reach: int = REACH) -> Tensor:

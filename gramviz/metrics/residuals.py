@@ -13,18 +13,7 @@ import torch
 from torch import Tensor
 
 from gramviz.gram.similarity import in_float64
-from gramviz.gram.spectrum import effective_rank, energy_share
-
-
-def singular_energies(rows: Tensor) -> Tensor:
-    """Squared singular values of matrices, descending: [..., M, K] -> float64 [..., min(M, K)].
-
-    From the smaller of the two products with its transpose, in float64, so each is right to about 1e-15 of the
-    largest.
-    """
-    a = in_float64(rows)
-    small = a.mT @ a if a.shape[-2] > a.shape[-1] else a @ a.mT
-    return torch.linalg.eigvalsh(small).flip(-1).clamp(min=0)
+from gramviz.gram.spectrum import effective_rank, energy_share, singular_energies
 
 
 def top_share(rows: Tensor) -> Tensor:

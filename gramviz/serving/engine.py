@@ -7,7 +7,7 @@ cache entries under the hash of its pixels.
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,13 +19,22 @@ from torch import Tensor
 
 from gramviz.checkpoints.curves import metrics_stamp, read_metrics
 from gramviz.checkpoints.manifest import CheckpointInfo, CheckpointStore
+from gramviz.data.samples import SAMPLES
+from gramviz.data.samples import load as load_sample
 from gramviz.errors import CheckpointError, InputError
+from gramviz.gram.finding import Finding
 from gramviz.gram.projection import pca_basis, pca_rgb
 from gramviz.gram.similarity import cosine_map, low_rank_factor, quantize_float16, query_vector
 from gramviz.gram.spectrum import eigenvalues, measures, rayleigh_along_ones
+from gramviz.metrics.spectra import Spectra, spectra_of
+from gramviz.serving import lab
 from gramviz.serving.cache import ByteCache
+from gramviz.serving.lab import Values
+from gramviz.serving.material import Material, material_of, neighbour
+from gramviz.serving.rehearsal import training_of
 from gramviz.serving.settings import Settings, choose_device
 from gramviz.serving.worker import DeviceWorker
+from gramviz.training.heads import heads_from
 from gramviz.vit.backbones import DenseBackbone
 from gramviz.vit.features import PatchFeatures, extract
 from gramviz.vit.images import Picture
@@ -35,6 +44,7 @@ PATCHES = (4, 64)  # fewest and most patches on the long side
 MOST_CHECKPOINTS = 64
 FACTOR_TOLERANCE = 1e-3
 OVERHEAD = 1024  # bytes of a cached result beside its arrays
+POINT = 128  # bytes that a point of a finding's chart takes
 PARSED = 8  # about how many times the size of its file a run's rows take in memory
 
 Key = tuple[Hashable, ...]
@@ -57,6 +67,17 @@ class View:
     error: float
     colours: bytes
     measures: dict[str, float]
+    seconds: float
+    cached: bool
+
+
+@dataclass(frozen=True, eq=False)
+class SpectralView:
+    """The spectra of one checkpoint for one picture, or in one sentence why there are none; times as in `View`."""
+
+    checkpoint: CheckpointInfo
+    spectra: Spectra | None
+    problem: str | None
     seconds: float
     cached: bool
 
@@ -127,24 +148,48 @@ class Engine:
         patches: number of patches on the picture's long side, 4 to 64. Raises InputError or CheckpointError for
         a value out of range, BusyError where too much is waiting.
         """
+        for info, view, cached in self._each("view", self._view, picture, ids, patches, layer):
+            yield replace(view, checkpoint=info, **({"seconds": 0.0, "cached": True} if cached else {}))
+
+    def spectra(
+        self, picture: Picture, ids: Sequence[str], patches: int, *, layer: int = -1
+    ) -> Iterator[SpectralView]:
+        """The spectrum of each checkpoint's G with all that is read from it, as `compare` gives its views.
+
+        A checkpoint whose features cannot be worked with says so in `problem` and leaves the others alone. Raises as
+        `compare` does.
+        """
+        for info, view, cached in self._each("spectra", self._spectral, picture, ids, patches, layer):
+            yield replace(view, checkpoint=info, **({"seconds": 0.0, "cached": True} if cached else {}))
+
+    def _each(
+        self,
+        what: str,
+        work: Callable[[_Ask], Any],
+        picture: Picture,
+        ids: Sequence[str],
+        patches: int,
+        layer: int,
+    ) -> Iterator[tuple[CheckpointInfo, Any, bool]]:
+        """(checkpoint, result, whether it was there already) of each, as soon as it is ready."""
         patches = _checked_patches(patches)
-        asked: list[tuple[Future[View], CheckpointInfo, Key]] = []
-        ready: list[View] = []
+        asked: list[tuple[Future[Any], CheckpointInfo, Key]] = []
+        ready: list[tuple[CheckpointInfo, Any, bool]] = []
         try:
             for info in self._checked_ids(ids):
                 ask = _Ask(picture, info, patches, layer)
-                key = ask.key("view")
-                found: View | None = self._results.get(key)
+                key = ask.key(what)
+                found = self._results.get(key)
                 if found is not None:
-                    ready.append(replace(found, checkpoint=info, seconds=0.0, cached=True))
+                    ready.append((info, found, True))
                 else:
-                    asked.append((self._worker.submit(key, partial(self._view, ask)), info, key))
+                    asked.append((self._worker.submit(key, partial(work, ask)), info, key))
             yield from ready
             while asked:
                 wait([future for future, _, _ in asked], return_when=FIRST_COMPLETED)
                 for entry in [entry for entry in asked if entry[0].done()]:
                     asked.remove(entry)
-                    yield replace(entry[0].result(), checkpoint=entry[1])
+                    yield entry[1], entry[0].result(), False
         finally:
             for future, _, key in asked:
                 self._worker.release(key, future)
@@ -221,6 +266,26 @@ class Engine:
         answer: dict[str, Any] = self._worker.submit(ask.key("spectrum"), work).result()
         return answer
 
+    def theory(self, picture: Picture | None, checkpoint_id: str, card: str, values: Values) -> Finding:
+        """What a card of the theory lab finds on a checkpoint's features of a picture, or on the blackboard (None).
+
+        values: of the card's controls, its start where one is not given. Raises InputError for a card, control or
+        value that does not exist, CheckpointError for an unknown checkpoint, BusyError where too much is waiting.
+        """
+        settled = lab.card(card).checked(values)
+        asked = (card, *sorted(settled.items()))
+        if picture is None:
+            key: Key = ("blackboard", *asked)
+            job = partial(lab.check, card, lab.blackboard(), settled)
+        else:
+            ask = self._ask(picture, checkpoint_id, lab.THEORY_PATCHES, -1)
+            key = (*ask.key("theory"), ask.info.id, *asked)
+            job = partial(self._theory, ask, card, settled)
+        found: Finding | None = self._results.get(key)
+        if found is None:
+            found = self._worker.submit(key, partial(self._kept, key, job)).result()
+        return found
+
     def _ask(self, picture: Picture, checkpoint_id: str, patches: int, layer: int) -> _Ask:
         return _Ask(picture, self._store.get(checkpoint_id), _checked_patches(patches), layer)
 
@@ -258,6 +323,51 @@ class Engine:
         )
         self._results.put(ask.key("view"), view, len(view.factor) + len(view.colours) + OVERHEAD)
         return view
+
+    def _spectral(self, ask: _Ask) -> SpectralView:
+        started = time.perf_counter()
+        features = self._features(ask)
+        try:
+            found, problem = spectra_of(features), None
+        except InputError as error:
+            found, problem = None, str(error)
+        view = SpectralView(ask.info, found, problem, time.perf_counter() - started, cached=False)
+        self._results.put(ask.key("spectra"), view, (found.nbytes if found else 0) + OVERHEAD)
+        return view
+
+    def _kept(self, key: Key, job: Callable[[], Finding]) -> Finding:
+        found = job()
+        points = sum(len(each.x) for chart in found.charts for each in chart.lines)
+        self._results.put(key, found, POINT * points + 2 * OVERHEAD)
+        return found
+
+    def _theory(self, ask: _Ask, card: str, values: Values) -> Finding:
+        key = (*ask.key("material"), ask.info.id)
+        material: Material | None = self._results.get(key)
+        if material is None:
+            material = self._material(ask)
+            self._results.put(key, material, material.nbytes + OVERHEAD)
+        return lab.check(card, material, values)
+
+    def _material(self, ask: _Ask) -> Material:
+        features, info = self._features(ask), ask.info
+        run = [other for other in self._store.all() if other.run == info.run]
+        training = None
+        if info.heads is not None:
+            heads = heads_from(*self._store.load_heads(info.id), self.device)
+            companions = [load_sample(sample.id) for sample in SAMPLES]
+            grid = (features.patches.shape[0], features.patches.shape[1])
+            training = training_of(self._network(info), heads, ask.picture, grid, companions)
+        beside = neighbour(info, run)
+        other = None if beside is None else self._features(replace(ask, info=beside))
+        return material_of(
+            features,
+            other if other is None or other.patches.shape == features.patches.shape else None,
+            beside.id if beside else "",
+            training=training,
+            with_heads=tuple(one.id for one in run if one.heads is not None),
+            rows=self.trajectory(info.run),
+        )
 
     def _colours(self, key: Key, asks: Sequence[_Ask]) -> list[bytes]:
         features = [_flat(self._features(ask)) for ask in asks]

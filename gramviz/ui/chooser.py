@@ -1,4 +1,4 @@
-"""The chooser: picture, checkpoints and number of patches, as one component whose value is one request.
+"""The chooser: picture, checkpoints, number of patches and layer, as one component whose value is one request.
 
 What comes back from a browser is checked here, once. This module knows no engine.
 """
@@ -16,10 +16,13 @@ from gramviz.data.samples import SAMPLES, load
 from gramviz.errors import InputError
 from gramviz.ui.explorer import arms_config
 from gramviz.ui.web import web_component
+from gramviz.vit.backbones import NetworkConfig, depth_of
 from gramviz.vit.images import Picture, read_picture, to_jpeg
 
 PATCHES = (14, 20, 28, 32, 40, 48, 64)
 DEFAULT_PATCHES = 28
+LAST_LAYER = -1
+MOST_LAYERS = 64
 THUMBNAIL_SIDE = 112  # pixels, for 56 on the page
 MAX_UPLOAD_MB = 64
 SCRIPTS = ("text.js", "fold.js", "fork.js", "chooser.js")
@@ -27,13 +30,17 @@ SCRIPTS = ("text.js", "fold.js", "fork.js", "chooser.js")
 
 @dataclass(frozen=True)
 class Request:
-    """What a visitor asks to see. Exactly one of `sample` (an id) and `file` (an uploaded file) is given."""
+    """What a visitor asks to see. Exactly one of `sample` (an id) and `file` (an uploaded file) is given.
+
+    layer: the block after which the tokens are taken, counted from the end: -1 is the last.
+    """
 
     token: int
     sample: str | None
     file: Path | None
     patches: int
     ids: tuple[str, ...]
+    layer: int = LAST_LAYER
 
     @staticmethod
     def from_value(value: Any, uploads: Path) -> "Request":
@@ -43,7 +50,7 @@ class Request:
         """
         value = value if isinstance(value, dict) else {}
         token, patches, ids = value.get("token"), value.get("patches"), value.get("ids")
-        sample, file = value.get("sample"), value.get("file")
+        sample, file, layer = value.get("sample"), value.get("file"), value.get("layer", LAST_LAYER)
         path = file.get("path") if isinstance(file, dict) else None
         if not isinstance(token, int) or (isinstance(sample, str) == isinstance(path, str)):
             raise InputError("The request was incomplete; please choose a picture again.")
@@ -53,11 +60,13 @@ class Request:
             raise InputError(
                 f"{str(patches)[:20]} patches cannot be chosen; possible are {_listed(PATCHES)}."
             )
+        if not isinstance(layer, int) or layer not in range(-MOST_LAYERS, 0):
+            raise InputError(f"There is no layer {str(layer)[:20]}; layers are counted back from the last, -1.")
         if not isinstance(ids, list) or not all(isinstance(entry, str) for entry in ids):
             raise InputError("The list of checkpoints was damaged; please choose them again.")
         if not ids:
             raise InputError("Please choose at least one checkpoint.")
-        return Request(token, sample, Path(path) if path else None, patches, tuple(ids))
+        return Request(token, sample, Path(path) if path else None, patches, tuple(ids), layer)
 
     def picture(self) -> tuple[Picture, str]:
         """The picture, and where it is from (empty for the visitor's own). Raises InputError."""
@@ -73,10 +82,17 @@ def chooser(checkpoints: Sequence[CheckpointInfo], default_ids: Sequence[str], f
 
     It opens with `default_ids` on the sample picture of the id `first_sample`.
     """
-    preset = {"sample": first_sample, "file": None, "patches": DEFAULT_PATCHES, "ids": list(default_ids)}
+    preset = {
+        "sample": first_sample,
+        "file": None,
+        "patches": DEFAULT_PATCHES,
+        "layer": LAST_LAYER,
+        "ids": list(default_ids),
+    }
     config = {
         "arms": arms_config(),
         "patches": PATCHES,
+        "layers": layers_of(checkpoints),
         "maxBytes": MAX_UPLOAD_MB * 2**20,
         "preset": preset,
         "samples": [{"id": s.id, "title": s.title, "thumbnail": _thumbnail(s.id)} for s in SAMPLES],
@@ -87,6 +103,15 @@ def chooser(checkpoints: Sequence[CheckpointInfo], default_ids: Sequence[str], f
     }
     styles = ("base.css", "chooser.css")
     return web_component("chooser.html", styles, SCRIPTS, config, {"token": 0, **preset}, "gv-chooser")
+
+
+def layers_of(checkpoints: Sequence[CheckpointInfo]) -> int:
+    """How many layers every one of the networks has: the depth of the shallowest; 1 where there is no checkpoint."""
+    networks: list[NetworkConfig] = []
+    for info in checkpoints:
+        if info.network not in networks:
+            networks.append(info.network)
+    return min((depth_of(network) for network in networks), default=1)
 
 
 def _thumbnail(sample: str) -> str:

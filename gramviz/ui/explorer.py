@@ -73,8 +73,9 @@ def error_value(token: int, sentence: str) -> dict[str, Any]:
 class Comparison:
     """One picture seen by some checkpoints, as far as it has come.
 
-    token: number of the visitor's request. key: equal for two comparisons of the same picture in the same patches,
-    whose features then are the same, checkpoint by checkpoint. views: what is ready, by checkpoint id.
+    token: number of the visitor's request. key: equal for two comparisons of the same picture in the same patches at
+    the same layer, whose features then are the same, checkpoint by checkpoint. views: what is ready, by
+    checkpoint id.
     """
 
     token: int
@@ -95,11 +96,12 @@ class Comparison:
         checkpoints: Sequence[CheckpointInfo],
         patches: int,
         cache: Path,
+        layer: int = -1,
     ) -> "Comparison":
         """The comparison before its first view; `cache` is the folder that Gradio serves files from."""
         return Comparison(
             token=token,
-            key=f"{picture.digest}:{patches}",
+            key=f"{picture.digest}:{patches}:{layer}",
             image=cached_file(to_jpeg(picture), "photograph.jpg", cache),
             size=picture.size,
             grid=grid_for(picture.size, patches),
@@ -111,14 +113,14 @@ class Comparison:
 
     def with_view(self, view: View, cache: Path) -> "Comparison":
         """The same with one more checkpoint."""
-        entry = {
-            "rank": view.rank,
-            "error": view.error,
-            "measures": view.measures,
-            "factor": cached_file(view.factor, "factor.bin", cache),
-            "colours": cached_file(view.colours, "colours.bin", cache),
-        }
-        return replace(self, views={**self.views, view.checkpoint.id: entry})
+        return self.with_entry(
+            view.checkpoint.id,
+            {**factor_entry(view, cache), "colours": cached_file(view.colours, "colours.bin", cache)},
+        )
+
+    def with_entry(self, checkpoint_id: str, entry: dict[str, Any]) -> "Comparison":
+        """The same with what is known of one more checkpoint."""
+        return replace(self, views={**self.views, checkpoint_id: entry})
 
     def with_common_colours(self, colours: Mapping[str, bytes], cache: Path) -> "Comparison":
         """The same with colours in a common basis: the id of each of its checkpoints -> uint8 (P, 3)."""
@@ -151,6 +153,16 @@ class Comparison:
             "total": len(self.checkpoints),
             "complete": bool(self.views) and all("common" in view for view in self.views.values()),
         }
+
+
+def factor_entry(view: View, cache: Path) -> dict[str, Any]:
+    """What the page's scripts need of a view to compute cosines, and its measures."""
+    return {
+        "rank": view.rank,
+        "error": view.error,
+        "measures": view.measures,
+        "factor": cached_file(view.factor, "factor.bin", cache),
+    }
 
 
 def cached_file(content: bytes, name: str, cache: Path) -> dict[str, Any]:

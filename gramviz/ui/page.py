@@ -9,7 +9,9 @@ from gramviz.serving.engine import Engine
 from gramviz.ui.api import add_endpoints
 from gramviz.ui.chooser import MAX_UPLOAD_MB, chooser
 from gramviz.ui.panels.explore import explore_panel
+from gramviz.ui.panels.spectra import spectra_panel
 from gramviz.ui.panels.story import story_panel
+from gramviz.ui.panels.theory import theory_panel
 from gramviz.ui.theme import page_css, theme
 
 TITLE = "gramviz"
@@ -34,6 +36,10 @@ def build_page(engine: Engine, first_sample: str = SAMPLES[0].id) -> gr.Blocks:
                     explore_panel(page, engine, choice)
                 with gr.Tab("Training story", elem_id="gv-story", render_children=True):
                     story_panel(engine, choice)
+                with gr.Tab("Spectra", elem_id="gv-spectra", render_children=True):
+                    spectra_panel(engine, choice)
+                with gr.Tab("Theory lab", elem_id="gv-theory", render_children=True):
+                    theory_panel(engine, choice)
         add_endpoints(engine)
     page.queue(max_size=WAITING)
     return page

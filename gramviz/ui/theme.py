@@ -58,7 +58,7 @@ def arm_variables() -> str:
 
 def page_css() -> str:
     """The style of the page outside its components."""
-    return arm_variables() + read_web("page.css")
+    return arm_variables() + read_web("page.css") + read_web("outcome.css")
 
 
 def theme() -> gr.themes.Base:

@@ -161,6 +161,13 @@ class DenseBackbone(nn.Module):
                 found[index] = self._split(self.network.norm(tokens) if norm else tokens)
         return [found[index] for index in wanted]
 
+    def normed(self, tokens: Tokens) -> Tokens:
+        """The final norm applied to tokens that were taken without it; the same values as `norm=True` gives."""
+        norm = self.network.norm
+        patches = norm(tokens.patches)
+        cls = patches.mean(dim=1) if self.cls_is_mean else norm(tokens.cls)
+        return Tokens(cls, norm(tokens.registers), patches)
+
     def _with_positions(self, embedded: Tensor) -> tuple[Tensor, Sequence[Tensor] | None]:
         """Tokens with prefix and positions (B, prefix + P, d), and each block's rotary embedding or None."""
         positioned = self.network._pos_embed(embedded)
@@ -205,6 +212,12 @@ class DenseBackbone(nn.Module):
             raise InputError(
                 f"The mask token must have shape ({self.width},), not {tuple(mask_token.shape)}."
             )
+
+
+def depth_of(config: NetworkConfig) -> int:
+    """How many blocks the network has; builds it without memory for its weights."""
+    with torch.device("meta"):
+        return create_backbone(config).depth
 
 
 def create_backbone(config: NetworkConfig, *, fused_attention: bool = True) -> DenseBackbone:

@@ -24,6 +24,8 @@ class PatchFeatures:
     layer: index of the block, 0..depth-1, after which the tokens were taken.
     norm: whether the network's final norm was applied (False too where it has none).
     cls_is_mean: True where the network has no CLS token and cls is the mean of the patches.
+    token_lengths: (h, w), lengths of the patch tokens before the final norm, which makes them nearly equal; the same
+    of the registers: register_lengths (R,).
     """
 
     patches: Tensor
@@ -34,6 +36,8 @@ class PatchFeatures:
     layer: int
     norm: bool
     cls_is_mean: bool
+    token_lengths: Tensor
+    register_lengths: Tensor
 
 
 def extract(
@@ -61,11 +65,13 @@ def extract(
     backbone.eval()
     try:
         with torch.inference_mode():
-            (tokens,) = backbone(image, layers=(index,), norm=norm)
+            (raw,) = backbone(image, layers=(index,), norm=False)
+            tokens = backbone.normed(raw) if norm else raw
     finally:
         backbone.train(was_training)
     # Copies made outside inference mode are plain tensors, fit for gradients later on.
     cls, registers, flat = (token[0].float().cpu().clone() for token in tokens)
+    raw_registers, raw_flat = (token[0].float().cpu().clone() for token in raw[1:])
     return PatchFeatures(
         patches=flat.reshape(rows, columns, -1),
         cls=cls,
@@ -75,4 +81,6 @@ def extract(
         layer=index,
         norm=norm and backbone.has_final_norm,
         cls_is_mean=backbone.cls_is_mean,
+        token_lengths=raw_flat.norm(dim=-1).reshape(rows, columns),
+        register_lengths=raw_registers.norm(dim=-1),
     )

@@ -215,7 +215,7 @@ def test_the_chosen_picture_applies_to_every_tab(story):
     content = png(noise(21))
     story.visitor.upload(content)
     picture = read_picture(content)
-    key = f"{picture.digest}:28"
+    key = f"{picture.digest}:28:-1"
     story.page.wait_for_function(f"{PLAYER}.state().key === '{key}'")
     story.ready().pin(5, 6)
     assert_at(story, picture, "plain", 8000, 5 * COLUMNS + 6)
@@ -236,7 +236,7 @@ def test_a_bad_file_leaves_the_film(story):
     story.visitor.upload(b"this is no image")
     line = story.player.locator(".gv-error")
     line.wait_for(state="visible")
-    assert story.state["key"] == f"{CAT.digest}:28"
+    assert story.state["key"] == f"{CAT.digest}:28:-1"
     story.page.get_by_role("tab", name="Explore").click()
     story.visitor.choose("patches", "20").ready()
     story.page.get_by_role("tab", name="Training story").click()

@@ -30,7 +30,7 @@ def test_colours_are_those_of_the_scale(visit):
 
 def test_the_colour_bar_has_the_numbers_of_the_scale(visit):
     visitor = visit()
-    bar = visitor.page.locator(".gv-head .gv-bar")
+    bar = visitor.explorer.locator(".gv-head .gv-bar")
     seen = {}
     for name in ("unit", "signed", "own"):
         visitor.choose("scale", name)
@@ -96,7 +96,7 @@ def test_principal_components_in_their_own_and_in_a_common_basis(visit, engine):
     visitor.choose("basis", "common")
     for key in SHOWN:
         assert visitor.pixels(visitor.map(key)).tobytes() == common[key]
-    assert visitor.page.locator(".gv-head .gv-bar").is_hidden()
+    assert visitor.explorer.locator(".gv-head .gv-bar").is_hidden()
 
 
 def test_measures_stand_under_each_map(visit, engine):

@@ -65,6 +65,26 @@ def test_the_profile_keeps_all_energy_and_the_constant_apart():
         assert float(shares[i]) == pytest.approx(float(energy.numpy()[inside].sum() / energy.sum()))
 
 
+@pytest.mark.parametrize("size", [12, 13, 23])
+def test_what_lies_on_an_edge_belongs_to_the_bin_below(size):
+    """Each mode of a line of 12 patches is the end of a bin of its own."""
+    energy = torch.arange(1.0, size + 1)[None]
+    edges, shares = radial_profile(energy, 12)
+    steps = torch.ceil(torch.arange(size) * 11 / (size - 1) - 1e-6).long()
+    expected = torch.zeros(12).index_add(0, steps, energy[0]) / energy.sum()
+    np.testing.assert_allclose(shares.numpy(), expected.numpy(), atol=1e-6)
+    assert float(edges[-1]) == (size - 1) / (2 * size)
+
+
+def test_profiles_of_many_are_those_of_each():
+    energies = torch.stack([frequency_energy(features(4, 5, 3, seed)) for seed in range(3)]).view(3, 1, 4, 5)
+    edges, shares = radial_profile(energies, 5)
+    for energy, share in zip(energies[:, 0], shares[:, 0], strict=True):
+        alone_edges, alone = radial_profile(energy, 5)
+        assert torch.equal(edges, alone_edges)
+        torch.testing.assert_close(share, alone, atol=1e-15, rtol=0)
+
+
 def test_nothing_gives_nothing():
     edges, shares = radial_profile(torch.zeros(3, 3))
     assert float(shares.sum()) == 0

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gramviz.metrics.geometry import geometry, mean_by_distance, outlier_share
+from gramviz.metrics.geometry import geometry, mean_by_distance, outlier_share, outliers
 from gramviz.metrics.quality import grid_pairs
 
 
@@ -76,6 +76,7 @@ def test_outliers_are_those_of_the_modified_z_score(lengths):
     mad = np.median(np.abs(deviation))
     with np.errstate(divide="ignore", invalid="ignore"):
         expected = (0.6745 * deviation / mad > 3.5) & (deviation > 1e-5 * np.median(x))
+    assert outliers(torch.tensor(x)).tolist() == expected.tolist()
     assert float(outlier_share(torch.tensor(x))) == pytest.approx(expected.mean())
 
 

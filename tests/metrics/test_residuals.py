@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from gramviz.metrics.residuals import common_share, residual_measures, singular_energies, top_share
+from gramviz.gram.spectrum import singular_energies
+from gramviz.metrics.residuals import common_share, residual_measures, top_share
 
 
 @pytest.mark.parametrize("shape", [(40, 12), (12, 40), (7, 7), (1, 5), (3, 20, 6)])

@@ -11,7 +11,7 @@ from gramviz.serving import engine as engine_module
 from gramviz.serving.engine import Engine
 from gramviz.serving.settings import Settings
 from gramviz.vit.images import picture_from_array
-from tests.stores import make_store
+from tests.stores import make_store, make_wild
 
 IDS = ("tiny-trunk-0", "tiny-trunk-300", "tiny-plain-2000", "tiny-gram-2000")
 
@@ -235,3 +235,82 @@ def test_a_trajectory_is_the_rows_of_the_run(engine, tmp_path):
     assert len(engine.trajectory("tiny")) == 2
     with pytest.raises(CheckpointError, match=r"no run '\.\./tiny'. Known are: tiny"):
         engine.trajectory("../tiny")
+
+
+def test_spectra_are_those_of_the_features_and_come_from_the_cache_after(engine, extracted):
+    pic = picture()
+    first = list(engine.spectra(pic, IDS, 10))
+    assert sorted(view.checkpoint.id for view in first) == sorted(IDS)
+    assert not any(view.cached or view.problem for view in first)
+    for view in first:
+        x = unit(engine.features(pic, view.checkpoint.id, 10).patches.flatten(0, 1).numpy())
+        energies = np.linalg.eigvalsh(x @ x.T)[::-1]
+        np.testing.assert_allclose(view.spectra.eigenvalues.numpy(), energies[:32].clip(0), atol=1e-11)
+        assert view.spectra.measures["top1_energy"] == pytest.approx(energies[0] / 80)
+        assert (view.spectra.grid, view.spectra.width) == ((8, 10), 32)
+    again = list(engine.spectra(pic, IDS, 10))
+    assert [view.checkpoint.id for view in again] == list(IDS)
+    assert all(view.cached and view.seconds == 0 for view in again)
+    kept = {view.checkpoint.id: view.spectra for view in first}
+    assert all(view.spectra is kept[view.checkpoint.id] for view in again)
+    assert len(extracted) == 4
+
+
+def test_spectra_share_their_features_with_everything_else(engine, extracted):
+    list(engine.compare(picture(), IDS, 6))
+    assert not any(view.cached for view in engine.spectra(picture(), IDS, 6))
+    assert len(extracted) == 4
+    list(engine.spectra(picture(), IDS[:1], 6, layer=0))
+    list(engine.spectra(picture(), IDS[:1], 7))
+    list(engine.spectra(picture(1), IDS[:1], 6))
+    assert len(extracted) == 7
+
+
+def test_spectra_count_in_the_cache(tmp_path):
+    made = Engine(make_store(tmp_path), Settings(device="cpu", models=tmp_path, feature_cache=1))
+    for seed in range(12):
+        list(made.spectra(picture(seed), IDS[:2], 20))
+        assert 0 < made._results.used <= 2**20
+    made.close()
+
+
+def test_a_checkpoint_without_finite_features_has_a_problem_and_leaves_the_others_alone(tmp_path):
+    make_store(tmp_path)
+    made = Engine(make_wild(tmp_path, IDS[2]), Settings(device="cpu", models=tmp_path))
+    views = {view.checkpoint.id: view for view in made.spectra(picture(), IDS, 6)}
+    assert set(views) == set(IDS)
+    assert views[IDS[2]].spectra is None
+    assert "of these features are not finite (NaN or infinite)" in views[IDS[2]].problem
+    for name in (IDS[0], IDS[1], IDS[3]):
+        assert views[name].problem is None
+        assert views[name].spectra.measures["effective_rank"] > 1
+    assert all(view.cached for view in made.spectra(picture(), IDS, 6))
+    made.close()
+
+
+def test_closing_spectra_drops_what_has_not_begun(engine, extracted, monkeypatch):
+    begun, gate, counted = threading.Event(), threading.Event(), engine_module.extract
+
+    def slow(*args, **options):
+        begun.set()
+        gate.wait(20)
+        return counted(*args, **options)
+
+    list(engine.spectra(picture(), IDS[:1], 6))
+    monkeypatch.setattr(engine_module, "extract", slow)
+    views = engine.spectra(picture(), IDS, 6)
+    assert next(views).cached
+    assert begun.wait(20)
+    views.close()
+    gate.set()
+    engine.features(picture(9), IDS[0], 6)
+    assert len(extracted) == 1 + 1 + 1
+
+
+@pytest.mark.parametrize(
+    ("ids", "patches", "layer"), [([], 6, -1), (["nothing"], 6, -1), (IDS, 3, -1), (IDS, 6, 2)]
+)
+def test_spectra_of_what_is_not_there_are_refused(engine, ids, patches, layer):
+    with pytest.raises(GramvizError):
+        list(engine.spectra(picture(), ids, patches, layer=layer))
+    assert len(list(engine.spectra(picture(), IDS, 6))) == 4

@@ -69,4 +69,5 @@ def made_row(run: str, seed: int, arm: str, step: int, scale: float = 1.0) -> di
         row[f"global_top1_b{block}"] = 0.35 + 0.08 * (block - 3) + 0.1 * late + wave
         row[f"global_common_b{block}"] = 0.2 + 0.06 * (block - 3) + 0.1 * late + wave
     row["locality"].append(None)
+    row["spectrum"] = [math.exp(-k * (0.4 + 0.3 * late)) * (1 + 5 * wave) for k in range(32)]
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,13 +7,16 @@ from PIL import Image
 
 from gramviz.data.samples import SAMPLES
 from gramviz.errors import InputError
-from gramviz.ui.chooser import PATCHES, Request
+from gramviz.ui.chooser import PATCHES, Request, layers_of
+from gramviz.vit.backbones import NetworkConfig
+from tests.ui.fake_engine import CHECKPOINTS, NETWORK
 
 GOOD = {"token": 3, "sample": "chelsea", "file": None, "patches": 28, "ids": ["a", "b"]}
 
 
 def test_a_request_is_read(tmp_path):
-    assert Request.from_value(GOOD, tmp_path) == Request(3, "chelsea", None, 28, ("a", "b"))
+    assert Request.from_value(GOOD, tmp_path) == Request(3, "chelsea", None, 28, ("a", "b"), layer=-1)
+    assert Request.from_value({**GOOD, "layer": -4}, tmp_path).layer == -4
 
 
 @pytest.mark.parametrize(
@@ -27,6 +31,11 @@ def test_a_request_is_read(tmp_path):
         ({"file": {"path": "/x"}}, "incomplete"),
         ({"sample": 7}, "incomplete"),
         ({"token": "3"}, "incomplete"),
+        ({"layer": 0}, "There is no layer 0"),
+        ({"layer": -65}, "There is no layer -65"),
+        ({"layer": -1.0}, "There is no layer"),
+        ({"layer": "last"}, "There is no layer last"),
+        ({"layer": True}, "There is no layer True"),
     ],
 )
 def test_what_the_page_never_sends_is_refused(change, message, tmp_path):
@@ -74,3 +83,10 @@ def test_an_uploaded_file_is_read_without_credit(tmp_path):
     picture, credit = request.picture()
     assert credit == ""
     assert np.array_equal(picture.pixels, pixels)
+
+
+def test_layers_are_those_of_the_shallowest_network():
+    shallow = NetworkConfig(NETWORK.architecture, {"depth": 3}, NETWORK.mean, NETWORK.std)
+    assert layers_of(CHECKPOINTS) == 12
+    assert layers_of([*CHECKPOINTS, replace(CHECKPOINTS[0], network=shallow)]) == 3
+    assert layers_of([]) == 1

@@ -85,7 +85,7 @@ def test_a_wrong_request_is_told_in_a_sentence(engine, tmp_path, change, sentenc
 
 
 def test_the_unexpected_is_logged_and_not_shown(engine, tmp_path, monkeypatch, caplog):
-    def broken(*_args):
+    def broken(*_args, **_named):
         raise RuntimeError("/secret/path")
 
     monkeypatch.setattr(engine, "common_colours", broken)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from gramviz.ui.figures import figure
+from gramviz.ui.figures.story import figure
 from gramviz.ui.story import CHAPTERS
 from gramviz.ui.theme import ARMS
 from tests.ui.rows import ARM_STEPS, FORK, made_rows

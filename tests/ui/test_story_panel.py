@@ -59,7 +59,7 @@ def test_a_wrong_request_is_told_in_a_sentence(engine, tmp_path, choice, data, s
 
 
 def test_the_unexpected_is_logged_and_not_shown(engine, tmp_path, monkeypatch, caplog):
-    def broken(*_args):
+    def broken(*_args, **_named):
         raise RuntimeError("/secret/path")
 
     monkeypatch.setattr(engine, "compare", broken)
@@ -84,9 +84,9 @@ def test_a_film_asks_for_a_few_checkpoints_at_a_time(engine, tmp_path, monkeypat
     asked = []
     compare = engine.compare
 
-    def noted(picture, ids, patches):
+    def noted(picture, ids, patches, layer):
         asked.append((len(engine.computed), list(ids)))
-        return compare(picture, ids, patches)
+        return compare(picture, ids, patches, layer=layer)
 
     monkeypatch.setattr(engine, "compare", noted)
     *_, last = films(engine, RUNS, CHOICE, DATA, tmp_path)

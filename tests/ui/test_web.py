@@ -1,7 +1,7 @@
 import gradio as gr
 import pytest
 
-from gramviz.ui import chooser, explorer, player
+from gramviz.ui import chooser, explorer, player, spectra, theory
 from gramviz.ui.web import TEMPLATE_MARKS, WEB, read_template, web_component
 
 
@@ -17,7 +17,12 @@ def test_a_template_mark_is_refused():
 
 
 def test_every_script_is_used():
-    assert {path.name for path in WEB.glob("*.js")} == {*chooser.SCRIPTS, *explorer.SCRIPTS, *player.SCRIPTS}
+    parts = (
+        *(chooser.SCRIPTS, explorer.SCRIPTS, player.SCRIPTS, spectra.SCRIPTS, spectra.TABLE_SCRIPTS),
+        *(theory.HEAD_SCRIPTS, theory.CARD_SCRIPTS),
+    )
+    used = {name for part in parts for name in part}
+    assert {path.name for path in WEB.glob("*.js")} == used
 
 
 def test_a_component_is_made_of_its_files():

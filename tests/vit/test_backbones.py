@@ -19,6 +19,7 @@ from gramviz.vit.backbones import (
     SupportedFamily,
     Tokens,
     create_backbone,
+    depth_of,
 )
 
 FAMILIES = pytest.mark.parametrize("family", SUPPORTED, ids=lambda family: family.name)
@@ -101,6 +102,28 @@ def test_inner_layers_are_timms_forward_intermediates(build, family, norm):
         else:
             whole = expected[layer]
         assert_close(joined(tokens, backbone), whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [0, -1])
+@FAMILIES
+def test_the_final_norm_can_follow_later(build, family, layer):
+    backbone = build(family)
+    pixels = images(backbone, 3, 4)
+    with torch.no_grad():
+        (raw,) = backbone(pixels, layers=(layer,), norm=False)
+        (normed,) = backbone(pixels, layers=(layer,), norm=True)
+        found = backbone.normed(raw)
+    assert all(torch.equal(one, other) for one, other in zip(found, normed, strict=True))
+    assert not torch.equal(raw.patches, normed.patches)
+
+
+def test_a_depth_is_told_without_memory_for_the_weights(build):
+    small = build(SUPPORTED[-1])
+    huge = NetworkConfig("vit_small_patch16_dinov3", {"embed_dim": 2**14, "num_heads": 128, "depth": 100})
+    assert depth_of(SUPPORTED[-1].config) == 6
+    assert depth_of(NetworkConfig("vit_small_patch16_dinov3")) == 12
+    assert depth_of(huge) == 100  # 1.3 TB in float32
+    assert small.depth == 3
 
 
 @FAMILIES

@@ -47,6 +47,20 @@ def test_what_was_done_is_told(build):
     assert (features.patch_size, features.layer, features.norm, features.cls_is_mean) == (8, 2, True, False)
 
 
+@pytest.mark.parametrize("family", [OURS, SIGLIP], ids=lambda family: family.name)
+@pytest.mark.parametrize("norm", [True, False])
+def test_lengths_are_those_before_the_final_norm(build, family, norm):
+    features = extract(build(family), PICTURE, 6, norm=norm)
+    raw = extract(build(family), PICTURE, 6, norm=False)
+    expected = np.linalg.norm(raw.patches.double().numpy(), axis=-1)
+    np.testing.assert_allclose(features.token_lengths.numpy(), expected, rtol=1e-6)
+    registers = np.linalg.norm(raw.registers.double().numpy(), axis=-1)
+    np.testing.assert_allclose(features.register_lengths.numpy(), registers, rtol=1e-6)
+    assert features.token_lengths.shape == (4, 6)
+    assert features.register_lengths.shape == (len(raw.registers),)
+    assert torch.equal(features.patches, raw.patches) is not norm
+
+
 def test_a_network_without_cls_says_so(build):
     features = extract(build(SIGLIP), PICTURE, 3, layer=0)
     assert features.cls_is_mean

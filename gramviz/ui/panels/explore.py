@@ -55,8 +55,10 @@ def comparisons(engine: Engine, value: Any, cache: Path) -> Iterator[dict[str, A
         picture, caption = request.picture()
         known = {info.id: info for info in engine.checkpoints()}
         chosen = [known[key] for key in dict.fromkeys(request.ids) if key in known]
-        comparison = Comparison.begin(request.token, picture, caption, chosen, request.patches, cache)
-        views = engine.compare(picture, request.ids, request.patches)
+        comparison = Comparison.begin(
+            request.token, picture, caption, chosen, request.patches, cache, request.layer
+        )
+        views = engine.compare(picture, request.ids, request.patches, layer=request.layer)
         yield comparison.as_value()
         for view in views:
             comparison = comparison.with_view(view, cache)
@@ -65,7 +67,7 @@ def comparisons(engine: Engine, value: Any, cache: Path) -> Iterator[dict[str, A
         for run in dict.fromkeys(info.run for info in chosen):
             # one basis for each run: networks of different runs need not have features of one width
             ids = [info.id for info in chosen if info.run == run]
-            common |= engine.common_colours(picture, ids, request.patches)
+            common |= engine.common_colours(picture, ids, request.patches, layer=request.layer)
         yield comparison.with_common_colours(common, cache).as_value()
     except GramvizError as error:
         yield error_value(token, str(error))

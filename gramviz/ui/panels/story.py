@@ -19,7 +19,7 @@ from gramviz.serving.engine import Engine
 from gramviz.ui import curves
 from gramviz.ui.chooser import Request
 from gramviz.ui.explorer import Comparison, error_value
-from gramviz.ui.figures import figure
+from gramviz.ui.figures.story import figure
 from gramviz.ui.panels.explore import SIMULTANEOUS, UNEXPECTED
 from gramviz.ui.player import Wish, player
 from gramviz.ui.story import CHAPTERS, Chapter
@@ -115,10 +115,13 @@ def films(
         value = {**value, "ids": ids} if isinstance(value, dict) else value
         request = replace(Request.from_value(value, cache), token=wish.token)
         picture, caption = request.picture()
-        comparison = Comparison.begin(request.token, picture, caption, chosen, request.patches, cache)
+        comparison = Comparison.begin(
+            request.token, picture, caption, chosen, request.patches, cache, request.layer
+        )
         yield {**comparison.as_value(), "run": wish.run}
         for first in range(0, len(ids), AT_A_TIME):
-            for view in engine.compare(picture, ids[first : first + AT_A_TIME], request.patches):
+            part = ids[first : first + AT_A_TIME]
+            for view in engine.compare(picture, part, request.patches, layer=request.layer):
                 comparison = comparison.with_view(view, cache)
                 yield {**comparison.as_value(), "run": wish.run}
     except GramvizError as error:

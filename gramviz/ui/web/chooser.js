@@ -1,11 +1,11 @@
-// The chooser: which picture, which checkpoints, how many patches. Each change sends one request to the server.
+// The chooser: which picture, which checkpoints, how many patches, which layer. Each change sends one request to the server.
 
 const root = element.querySelector(".gv-chooser");
 const find = (selector) => root.querySelector(selector);
 const form = find(".gv-choices"), picker = find(".gv-file"), dialog = find(".gv-dialog");
 const SETTLE = 250; // milliseconds to wait for a further choice before asking the server
 
-let request = { token: 0, ...config.preset }; // { token, sample | file, patches, ids }
+let request = { token: 0, ...config.preset }; // { token, sample | file, patches, layer, ids }
 let accepted = pictureOf(request); // the last picture that the server could use
 let layouts = [];
 let timer = 0;
@@ -180,6 +180,16 @@ function showPatches() {
   find(".gv-patches .gv-segments").replaceChildren(...labels);
 }
 
+/** Layers by number from the first; their values count from the last, which every network has. */
+function showLayers() {
+  const options = Array.from({ length: config.layers }, (_, index) => {
+    const value = index - config.layers;
+    return new Option(value === -1 ? index + 1 + " (last)" : index + 1, value, false, value === request.layer);
+  });
+  form.elements.layer.replaceChildren(...options);
+  find(".gv-layer").hidden = options.length < 2;
+}
+
 function showCount() {
   setText(find(".gv-count"), request.ids.length + " of " + config.checkpoints.length);
 }
@@ -187,7 +197,7 @@ function showCount() {
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("input", () => {
   const data = new FormData(form);
-  request = { ...request, ids: data.getAll("ids"), patches: Number(data.get("patches")) };
+  request = { ...request, ids: data.getAll("ids"), patches: Number(data.get("patches")), layer: Number(data.get("layer")) };
   showCount();
   send(SETTLE);
 });
@@ -199,6 +209,7 @@ function redrawLinks() {
 find(".gv-samples").replaceChildren(...config.samples.map(sampleButton));
 showCheckpoints();
 showPatches();
+showLayers();
 showCount();
 foldWhenNarrow(root);
 find("details").addEventListener("toggle", redrawLinks);

@@ -13,7 +13,7 @@ showRuns();
 showBar(find(".gv-bar"), table, TICKS);
 showPlaying();
 showStatus();
-markNewPlots();
+markNewPlots(".gv-curves");
 watch("value", update);
 update();
 wake();

@@ -1,0 +1,45 @@
+// The theory lab's head: which checkpoint, and whether its features of the photograph or the blackboard's are checked.
+
+const root = element.querySelector(".gv-lab-head");
+const find = (selector) => root.querySelector(selector);
+const form = find("form"), select = find("select");
+
+function option(checkpoint, severalRuns) {
+  const name = checkpointName(checkpoint, severalRuns) + (checkpoint.heads ? ", with heads" : "");
+  const node = make("option", "", name);
+  Object.assign(node, { value: checkpoint.id, selected: checkpoint.id === config.chosen.checkpoint });
+  return node;
+}
+
+function offerCheckpoints() {
+  const runs = [...new Set(config.checkpoints.map(({ run }) => run))];
+  const groups = runs.map((run) => {
+    const options = config.checkpoints.filter((checkpoint) => checkpoint.run === run).map((each) => option(each, false));
+    const group = make("optgroup", "", ...options);
+    group.label = run;
+    return group;
+  });
+  select.replaceChildren(...(runs.length > 1 ? groups : groups[0].children));
+}
+
+/** Say what is checked on, in a sentence. */
+function showBasis(source) {
+  const cards = "Only the cards on Eq. 2 to 4 need a checkpoint with projection heads.";
+  setText(find(".gv-about"), source === "blackboard"
+    ? "Four patches with small whole numbers: every number on the cards can be followed by hand. No network is asked."
+    : "At most " + config.patches + " patches on the long side, features of the last layer after the final norm, in float64, " +
+      "so that every number can be checked. " + cards);
+}
+
+function changed() {
+  const { checkpoint = select.value, source } = Object.fromEntries(new FormData(form));
+  select.disabled = source === "blackboard";
+  showBasis(source);
+  props.value = { checkpoint, source };
+  document.dispatchEvent(new CustomEvent("gv-theory"));
+}
+
+form.addEventListener("submit", (event) => event.preventDefault());
+form.addEventListener("input", changed);
+offerCheckpoints();
+showBasis("photograph");
