@@ -24,7 +24,7 @@ from gramviz.gram.telling import drawn, line, numbers, share, told, written
 TURN = 30.0  # degrees
 REMOVED = 0.9  # of the squared change of G
 TURN_LEFT = 0.5  # of the distance that the rotation alone makes
-NO_LOSS = 1e-20  # for each entry of G; below, it is rounding
+NO_LOSS = 1e-16  # for each entry of G; below, it is rounding of features that were float32 once
 EIGENVECTORS = 10
 EMPTY = 1e-12  # of the whole: less energy is rounding
 
@@ -48,33 +48,28 @@ def prop2(features: Tensor, grid: tuple[int, int], size: float, steps: int) -> F
     alone = distance(features @ turn, features, turned=False)
     turn_stays = farther >= TURN_LEFT * alone
     if removed is None:
-        holds = turn_stays
         because = (
-            f"Nothing has to be removed: the rotation alone leaves G, and the loss is {told(first)}, 0 to rounding. "
+            f"Nothing has to be removed: after drift and rotation the loss is {told(first)}, 0 to rounding. "
             f"The features stay {told(farther)} of their length away from where they were."
         )
     else:
-        holds = removed >= REMOVED and nearer < near and turn_stays
         because = (
             f"After {steps} steps {share(removed)} of ||G - G_0||_F^2 is gone ({share(REMOVED)} are asked for). "
             f"After the best rotation X is {told(nearer)} of its length away from where it was, {told(near)} before; "
             f"as it is, {told(farther)}: descent {'does not take' if turn_stays else 'takes'} the rotation back, "
             f"which alone makes {told(alone)}."
         )
+    before, drifted, recovered = (float(rayleigh_along_ones(each)) for each in (features, start, end))
     return Finding(
-        holds=holds,
+        holds=turn_stays and (removed is None or (removed >= REMOVED and nearer < near)),
         because=because,
         numbers=numbers(
             ("loss before", first, "||G_start - G_0||_F^2, after drift and rotation"),
             ("loss after", last, f"after {steps} steps"),
             ("removed", removed, "share of ||G - G_0||_F^2 that is gone"),
-            (
-                "R of G before the drift",
-                float(rayleigh_along_ones(features)),
-                "1^T G 1 / P, where it should return to",
-            ),
-            ("R of G after the drift", float(rayleigh_along_ones(start)), "1^T G 1 / P at the start"),
-            ("R of G after the steps", float(rayleigh_along_ones(end)), "1^T G 1 / P at the end"),
+            ("R of G before the drift", before, "1^T G 1 / P, where it should return to"),
+            ("R of G after the drift", drifted, "1^T G 1 / P at the start"),
+            ("R of G after the steps", recovered, "1^T G 1 / P at the end"),
             ("distance before, best rotation", near, "|X Q - X_0| / |X_0| at the start, smallest over all Q"),
             ("distance after, best rotation", nearer, "the same after the steps"),
             ("distance before, as it is", far, "|X - X_0| / |X_0| at the start"),

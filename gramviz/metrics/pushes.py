@@ -20,6 +20,7 @@ from gramviz.gram.similarity import in_float64, normalize_rows
 from gramviz.metrics.residuals import common_share, top_share
 from gramviz.metrics.watching import watched_inputs
 
+MOST_JACOBIANS = 32
 JACOBIAN_CHUNK = 32  # prototypes at once, which bounds memory at some 32 M hidden numbers
 
 Weights = Mapping[str, Tensor]
@@ -29,20 +30,29 @@ Weights = Mapping[str, Tensor]
 class HeadPush:
     """The gradient of a cross-entropy over patches, sum_i CE(t_i, softmax(z_i / T)), at the head's input, three ways.
 
-    residuals [M, K]: R. exact [M, d]: by autograd. chained [M, d]: rows J_i^T r_i / T, equal to it by the chain rule.
-    linear [M, d]: R W / T with W the mean of the J_i, equation 2 of the post with the head taken for one matrix.
+    residuals [M, K]: R. exact [M, d]: by autograd. rows [m]: the patches whose J_i were computed, evenly spread over
+    the M. chained [m, d]: J_i^T r_i / T of these, equal to their rows of `exact` by the chain rule. linear [M, d]:
+    R W / T with W the mean of these J_i, equation 2 of the post with the head taken for one matrix.
     """
 
     residuals: Tensor
     exact: Tensor
+    rows: Tensor
     chained: Tensor
     linear: Tensor
 
 
 def head_push(
-    head: Callable[[Tensor], Tensor], features: Tensor, targets: Tensor, temperature: float
+    head: Callable[[Tensor], Tensor],
+    features: Tensor,
+    targets: Tensor,
+    temperature: float,
+    most: int = MOST_JACOBIANS,
 ) -> HeadPush:
-    """What a head [M, d] -> [M, K] whose rows do not mix pushes features to do, with targets [M, K]; in float64."""
+    """What a head [M, d] -> [M, K] whose rows do not mix pushes features to do, with targets [M, K]; in float64.
+
+    most: of how many patches the Jacobian is computed, which is what takes time.
+    """
     leaf = features.detach().clone().requires_grad_(True)
     with torch.enable_grad():
         logits = head(leaf)
@@ -50,11 +60,13 @@ def head_push(
         (exact,) = torch.autograd.grad(loss, leaf)
     # in float64, or a row would not add up to zero and give R a rank that is rounding
     residuals = torch.softmax(in_float64(logits.detach()) / temperature, dim=-1) - in_float64(targets)
-    jacobians = in_float64(head_jacobians(head, features.detach()))
+    rows = torch.linspace(0, len(features) - 1, min(most, len(features))).round().long()
+    jacobians = in_float64(head_jacobians(head, features.detach()[rows]))
     return HeadPush(
         residuals=residuals,
         exact=in_float64(exact),
-        chained=torch.einsum("mk,mkd->md", residuals, jacobians) / temperature,
+        rows=rows,
+        chained=torch.einsum("mk,mkd->md", residuals[rows], jacobians) / temperature,
         linear=residuals @ jacobians.mean(0) / temperature,
     )
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gramviz.gram.drift import agreement, numerical_rank, patch_step
+from gramviz.gram.drift import Agreement, agreement, numerical_rank, patch_step
 from gramviz.gram.finding import Chart, Finding, Number
 from gramviz.gram.spectrum import effective_rank, singular_energies
 from gramviz.gram.telling import drawn, line, numbers, share, told, written
-from gramviz.metrics.pushes import head_push
+from gramviz.metrics.pushes import HeadPush, WeightStep, head_push
 from gramviz.metrics.residuals import common_share, top_share
 from gramviz.serving.rehearsal import Training
 
@@ -38,62 +38,25 @@ def eq2(training: Training, rate: float) -> Finding:
         return Finding(
             None, "The gradient of the masked-patch loss is 0 here, so there is no step to look at."
         )
-    true, formula = change[mask], agreement(-push.exact, change[mask])
-    one, chain = agreement(push.linear, push.exact), agreement(push.chained, push.exact)
-    first = agreement(rate * step.slope[mask], true)
-    elsewhere = float(change[~mask].square().sum() / change.square().sum())
+    formula = agreement(-push.exact, change[mask])
     holds = formula.cosine >= NEAR
     because = (
-        f"At rate {told(rate)} a step on the weights moves the {len(true)} masked patches with cosine "
+        f"At rate {told(rate)} a step on the weights moves the {int(mask.sum())} masked patches with cosine "
         f"{told(formula.cosine)} to the formula's step, minus the gradient in H ({told(NEAR)} is asked for)"
     )
-    if holds:
-        because += "."
-    else:
+    if not holds:
         because += (
-            f": a step moves weights, not patches, and all patches share them. {share(elsewhere)} of the squared "
-            f"movement is of patches that were not masked."
+            f": a step moves weights, not patches, and all patches share them. {share(_elsewhere(change, mask))} of "
+            "the squared movement is of patches that were not masked"
         )
-    because += (
-        f" The head is not one matrix either: with its mean Jacobian for W, R W has cosine {told(one.cosine)} to the "
-        "gradient."
-    )
+    one = agreement(push.linear, push.exact)
     return Finding(
         holds=holds,
-        because=because,
+        because=f"{because}. With the head's mean Jacobian for W, R W has cosine {told(one.cosine)} to the gradient.",
         numbers=(
             *_residual_numbers(push.residuals),
-            *numbers(
-                ("chain rule", chain.cosine, "cosine of the rows r_i J_i to the gradient by autograd: 1"),
-                ("one W for all", one.cosine, "cosine of R W, W the mean of the J_i, to the gradient in H"),
-                ("true step", formula.cosine, "cosine of -dL/dH to the true Delta H of the masked patches"),
-                (
-                    "error at the best scale",
-                    formula.best_scale_error,
-                    "min over c |c dL/dH + Delta H| / |Delta H|",
-                ),
-                (
-                    "error of the first order",
-                    first.relative_error,
-                    "|first order - Delta H| / |Delta H|, of weights",
-                ),
-                (
-                    "size of the step",
-                    float(true.norm() / step.before[mask].norm()),
-                    "|Delta H| / |H|, masked patches",
-                ),
-                ("moved elsewhere", elsewhere, "share of |Delta H|^2 on patches that were not masked"),
-                (
-                    "common share of the true step",
-                    float(common_share(change)),
-                    "of 1 a^T in Delta H of all patches",
-                ),
-                (
-                    "top share of the true step",
-                    float(top_share(change)),
-                    "of its first squared singular value",
-                ),
-            ),
+            *_head_numbers(push),
+            *_step_numbers(step, change, mask, formula, rate),
         ),
         charts=drawn(_rate_chart(training, rate)),
     )
@@ -144,6 +107,36 @@ def _residual_numbers(residuals: Tensor) -> tuple[Number, ...]:
         ("top share of R", float(top_share(residuals)), "of its first squared singular value"),
         ("common share of R", float(common_share(residuals)), "of 1 m^T, m the mean residual"),
     )
+
+
+def _head_numbers(push: HeadPush) -> tuple[Number, ...]:
+    chain, one = agreement(push.chained, push.exact[push.rows]), agreement(push.linear, push.exact)
+    count = len(push.rows)
+    return numbers(
+        ("chain rule", chain.cosine, f"cosine of {count} rows r_i J_i to the gradient by autograd: 1"),
+        ("one W for all", one.cosine, f"cosine of R W, W the mean of {count} J_i, to the gradient in H"),
+    )
+
+
+def _step_numbers(
+    step: WeightStep, change: Tensor, mask: Tensor, formula: Agreement, rate: float
+) -> tuple[Number, ...]:
+    first = agreement(rate * step.slope[mask], change[mask]).relative_error
+    size = float(change[mask].norm() / step.before[mask].norm())
+    top, common = float(top_share(change)), float(common_share(change))
+    return numbers(
+        ("true step", formula.cosine, "cosine of -dL/dH to the true Delta H of the masked patches"),
+        ("error at the best scale", formula.best_scale_error, "min over c |c dL/dH + Delta H| / |Delta H|"),
+        ("error of the first order", first, "|first order in the weights - Delta H| / |Delta H|"),
+        ("size of the step", size, "|Delta H| / |H|, masked patches"),
+        ("moved elsewhere", _elsewhere(change, mask), "share of |Delta H|^2 on patches that were not masked"),
+        ("common share of the true step", common, "of 1 a^T in Delta H of all patches"),
+        ("top share of the true step", top, "of its first squared singular value"),
+    )
+
+
+def _elsewhere(change: Tensor, mask: Tensor) -> float:
+    return float(change[~mask].square().sum() / change.square().sum())
 
 
 def _rate_chart(training: Training, rate: float) -> Chart:

@@ -81,7 +81,7 @@ class Training:
 
     @cached_property
     def masked_push(self) -> HeadPush:
-        """What the iBOT loss pushes the masked patches of the student to do, [M, ...] float64 on the CPU.
+        """What the iBOT loss pushes the masked patches of the student to do, float64 on the CPU.
 
         Targets are the head's on the unmasked picture, balanced over these M patches alone where the run's were by
         Sinkhorn-Knopp; of a run with a softmax no centre is kept, so theirs have none.
@@ -92,7 +92,8 @@ class Training:
             (student,) = self.network(self.image, mask=mask[None], mask_token=self.heads.mask_token)
             targets = targets_of(in_float64(head(teacher.patches[0, mask])), loss)
         found = head_push(head, student.patches[0, mask], targets, loss.student_temperature)
-        return HeadPush(*(part.cpu() for part in (found.residuals, found.exact, found.chained, found.linear)))
+        parts = (found.residuals, found.exact, found.rows, found.chained, found.linear)
+        return HeadPush(*(part.cpu() for part in parts))
 
     @cached_property
     def masked_step(self) -> WeightStep:

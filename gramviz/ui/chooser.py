@@ -61,7 +61,9 @@ class Request:
                 f"{str(patches)[:20]} patches cannot be chosen; possible are {_listed(PATCHES)}."
             )
         if not isinstance(layer, int) or layer not in range(-MOST_LAYERS, 0):
-            raise InputError(f"There is no layer {str(layer)[:20]}; layers are counted back from the last, -1.")
+            raise InputError(
+                f"There is no layer {str(layer)[:20]}; layers are counted back from the last, -1."
+            )
         if not isinstance(ids, list) or not all(isinstance(entry, str) for entry in ids):
             raise InputError("The list of checkpoints was damaged; please choose them again.")
         if not ids:

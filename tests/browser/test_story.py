@@ -227,7 +227,7 @@ def test_the_chosen_picture_applies_to_every_tab(story):
     story.visitor.ready()
     assert story.state["asked"] == asked  # a closed tab asks for nothing
     story.page.get_by_role("tab", name="Training story").click()
-    story.page.wait_for_function(f"{PLAYER}.state().key === '{load('coffee').digest}:28'")
+    story.page.wait_for_function(f"{PLAYER}.state().key === '{load('coffee').digest}:28:-1'")
     story.ready()
     assert story.player.locator(".gv-caption").inner_text().startswith("Cup of coffee")
 
@@ -240,7 +240,7 @@ def test_a_bad_file_leaves_the_film(story):
     story.page.get_by_role("tab", name="Explore").click()
     story.visitor.choose("patches", "20").ready()
     story.page.get_by_role("tab", name="Training story").click()
-    story.page.wait_for_function(f"{PLAYER}.state().key === '{CAT.digest}:20'")
+    story.page.wait_for_function(f"{PLAYER}.state().key === '{CAT.digest}:20:-1'")
     story.ready()
     assert line.is_hidden()
 
@@ -258,7 +258,7 @@ MEND = "() => { window.fetch = window.unbroken; }"
 @pytest.mark.parametrize("way", ["button", "tab"])
 @pytest.mark.parametrize("trouble", ["busy", "download"])
 def test_after_trouble_there_is_another_try(visit, engine, monkeypatch, trouble, way):
-    def busy(*_args):
+    def busy(*_args, **_named):
         raise BusyError("3 computations are waiting already. Please try again in a moment.")
 
     visitor = visit()
@@ -298,7 +298,7 @@ def test_figure_1_waits_for_all_maps(story, engine):
     engine.pace = threading.Semaphore(2)
     try:
         story.page.locator('.gv-sample[data-id="rocket"]').click()
-        story.page.wait_for_function(f"{PLAYER}.state().key === '{load('rocket').digest}:28'")
+        story.page.wait_for_function(f"{PLAYER}.state().key === '{load('rocket').digest}:28:-1'")
         assert make.is_disabled()
         assert make.get_attribute("title") == "Figure 1 can be drawn when all maps are there"
     finally:

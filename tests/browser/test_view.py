@@ -131,7 +131,7 @@ OVERFLOWING = """() => {
     const wide = document.documentElement.clientWidth;
     const out = [...document.querySelectorAll('.gv *')].filter((node) => {
         const box = node.getBoundingClientRect();
-        const hidden = node.closest('.gv-live, .gv-segments input');
+        const hidden = node.closest('.gv-live, .gv-segments input, .gv-scroll > *');
         return box.width > 0 && !hidden && (box.right > wide + 1 || box.left < -1);
     });
     const page = document.documentElement.scrollWidth - wide;

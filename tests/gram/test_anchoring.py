@@ -268,6 +268,10 @@ def test_no_drift_leaves_nothing_to_remove():
     assert "Nothing has to be removed" in found.because
     assert "removed" not in values(found)
     assert not found.charts
+    nearly = torch.ones(12, 6, dtype=torch.float64) + 1e-6 * draw(
+        24, 12, 6
+    )  # one colour, and float32's rounding
+    assert "Nothing has to be removed" in prop2(nearly, (3, 4), 0.5, 10).because
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,17 @@ def test_a_head_s_push_against_finite_differences_and_the_chain_rule(head):
     np.testing.assert_allclose(head_jacobians(head, h).detach().numpy(), jacobians, atol=1e-8)
 
 
+def test_the_jacobian_of_some_patches_stands_for_the_mean(head):
+    h, targets = draw(12, 9, 5), draw(13, 9, 7).softmax(1)
+    push, full = (head_push(head, h, targets, TEMPERATURE, most) for most in (3, 9))
+    assert push.rows.tolist() == [0, 4, 8]
+    assert full.rows.tolist() == list(range(9))
+    torch.testing.assert_close(push.chained, push.exact[[0, 4, 8]])
+    w = head_jacobians(head, h[[0, 4, 8]]).mean(0)
+    torch.testing.assert_close(push.linear, push.residuals @ w / TEMPERATURE)
+    torch.testing.assert_close(push.exact, full.exact)
+
+
 def differences_of_head(head, row, step=1e-6):
     columns = []
     for k in range(len(row)):

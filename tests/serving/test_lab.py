@@ -11,7 +11,7 @@ from gramviz.data.samples import load
 from gramviz.errors import InputError
 from gramviz.gram.finding import Finding
 from gramviz.metrics.pushes import BlockPush
-from gramviz.serving import lab
+from gramviz.serving import lab, local_step
 from gramviz.serving.lab import CARDS, Choice, Material, Slider, blackboard, card, check
 from gramviz.serving.material import material_of, neighbour
 from gramviz.serving.rehearsal import Training, targets_of, training_of
@@ -360,6 +360,13 @@ def test_equation_2_against_a_hand_made_step(material):
     )
     assert got["chain rule"] == pytest.approx(1, abs=1e-6)
     assert 0 < got["one W for all"] <= 1
+
+
+def test_equation_2_says_where_it_holds(material, monkeypatch):
+    monkeypatch.setattr(local_step, "NEAR", -1.0)
+    found = check("eq2", material, {})
+    assert found.holds is True
+    assert "moves weights, not patches" not in found.because
 
 
 def test_the_first_order_is_right_at_small_rates_only(material):

@@ -7,15 +7,14 @@ import pytest
 
 from gramviz.data.samples import load
 from gramviz.ui.figures.spectra import (
-    along_training,
     bin_edges,
     counts,
     drawn,
     eigenvalues,
     first_in_bin,
-    spectrum_along,
     where_energy_lives,
 )
+from gramviz.ui.figures.training import along_training, spectrum_along
 from gramviz.ui.theme import ARMS
 from tests.ui.fake_engine import CHECKPOINTS, WIDTH, FakeEngine, features
 from tests.ui.rows import ARM_STEPS, FORK, TRUNK_STEPS, made_rows

@@ -18,7 +18,7 @@ from gramviz.ui.theme import ARMS, Arm
 
 # pixels: a panel; a line of its title, and the room that a legend's entry takes beside its letters
 PANEL, TITLE_LINE, ENTRY, LETTER = 250, 20, 46, 7
-TITLE_LETTERS, LEGEND_WIDTH = 38, 260  # what the narrowest panel has room for
+TITLE_LETTERS, LEGEND_WIDTH = 32, 260  # what the narrowest panel has room for
 TICKS = 6  # about as many on an axis
 MARKED = 24  # points up to which each is marked
 LOOKS = {
@@ -72,7 +72,7 @@ def _draw(panels: Panels, index: int, chart: Chart, room: int) -> None:
     ys = [y for line in chart.lines for y in line.y]
     across = next(made.select_xaxes(**place))
     down = next(made.select_yaxes(**place))
-    across.update(title_text=prose(chart.x_axis), tickformat="", **_scale(chart.log_x, xs))
+    across.update(title_text=prose(chart.x_axis), tickformat="", tickangle=0, **_scale(chart.log_x, xs))
     down.update(_scale(chart.log_y, ys))
     panels.unit(index, prose(chart.y_axis))
     if chart.mark is not None and (chart.mark > 0 or not chart.log_x):
@@ -94,9 +94,13 @@ def _draw(panels: Panels, index: int, chart: Chart, room: int) -> None:
 
 
 def _scale(log: bool, values: Sequence[float]) -> dict[str, Any]:
-    """An axis: linear, or of logarithms with ticks at powers of ten where it spans some of them."""
+    """An axis: linear, with ticks at whole numbers where it counts a few; or of logarithms, with ticks at powers of
+    ten where it spans some of them.
+    """
     if not log:
-        return {"type": "linear", "exponentformat": "power"}
+        whole = bool(values) and all(value == int(value) for value in values)
+        few = whole and 1 <= max(values) - min(values) <= TICKS
+        return {"type": "linear", "exponentformat": "power", "dtick": 1 if few else None}
     exponents = [math.log10(value) for value in values if value > 0]
     span = max(exponents) - min(exponents) if exponents else 0.0
     tick = math.ceil(span / TICKS) if span >= 2 else "D2" if span >= 1 else None  # D2: 1, 2, 5, 10

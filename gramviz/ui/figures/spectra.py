@@ -1,6 +1,6 @@
-"""The spectra of some checkpoints as Plotly figures, and the spectrum along a run as a heat map.
+"""The spectra of some checkpoints as Plotly figures.
 
-Every number that is drawn is one of `Spectra`, a cumulative sum or a count of them, or of a run's rows.
+Every number that is drawn is one of `Spectra`, or a cumulative sum or a count of them.
 """
 
 import math
@@ -15,13 +15,10 @@ from numpy.typing import NDArray
 from gramviz.checkpoints.manifest import CheckpointInfo
 from gramviz.metrics.spectra import Spectra
 from gramviz.ui import curves
-from gramviz.ui.colours import sequential
-from gramviz.ui.curves import Row
 from gramviz.ui.figures.panels import HEAD, LEGEND_LINE, Panels
-from gramviz.ui.story import MAIN
 from gramviz.ui.theme import Arm
 
-PANEL, HEAT_PANEL = 270, 300  # pixels
+PANEL = 270  # pixels
 # legend entries that fit into a line of a figure, by columns of the page: across the page, and beside words
 ENTRIES = {1: 1, 2: 3, 4: 6}
 ENTRIES_BESIDE = {1: 1, 2: 3, 4: 4}
@@ -31,7 +28,6 @@ BINS = 24
 FLOOR = 1e-6  # of the largest eigenvalue: what is smaller counts as that where the axis is logarithmic
 DRAWN_SHARE = 1e-5  # lowest share on a logarithmic axis
 REFERENCE = "#808080"
-HEAT_COLOURS = 16
 
 Vector = NDArray[np.float64]
 
@@ -188,57 +184,6 @@ def where_energy_lives(found: Sequence[tuple[CheckpointInfo, Spectra]], columns:
     return panels.finished(_head(len(lines), ENTRIES_BESIDE[columns]))
 
 
-def along_training(rows: Sequence[Row], columns: int) -> go.Figure | None:
-    """The first energy shares over the steps, a panel an arm, as mean over seeds; None where none was measured."""
-    maps = {arm: table for arm in MAIN if (table := spectrum_along(rows, arm))}
-    if not maps:
-        return None
-    titles = [curves.look(arm).label for arm in maps]
-    panels = Panels(titles, {4: 3}.get(columns, columns), "step", shared=True, panel=HEAT_PANEL)
-    shares = np.concatenate([np.asarray(list(table.values())).ravel() for table in maps.values()])
-    shares = shares[shares > 0]
-    low, high = (math.log10(shares.min()), math.log10(shares.max())) if len(shares) else (-1.0, 0.0)
-    for index, table in enumerate(maps.values()):
-        z = np.asarray(list(table.values())).T  # (numbers, steps)
-        panels.figure.add_trace(
-            go.Heatmap(
-                x=[curves.grouped(step) for step in table],
-                y=list(range(1, len(z) + 1)),
-                z=[[math.log10(share) if share > 0 else None for share in line] for line in z.tolist()],
-                customdata=z.tolist(),
-                zmin=low,
-                zmax=high,
-                colorscale=_scale(),
-                showscale=index == 0,
-                colorbar=_colour_bar(low, high),
-                hovertemplate="number %{y} at step %{x}: %{customdata:.3~g} of the trace<extra></extra>",
-            ),
-            **panels.place(index),
-        )
-        panels.unit(index, "eigenvalue number k")
-    panels.figure.update_xaxes(type="category", tickformat="", showgrid=False)
-    panels.figure.update_yaxes(showgrid=False)
-    return panels.finished(HEAD - LEGEND_LINE)
-
-
-def spectrum_along(rows: Sequence[Row], arm: str) -> dict[int, list[float]]:
-    """Mean over seeds of the energy shares at each step that all seeds of an arm have, the trunk's before it."""
-    measured = [row for row in rows if row.get("spectrum") and None not in row["spectrum"]]
-    length = min((len(row["spectrum"]) for row in measured), default=0)
-    parts = []
-    for number in range(length):
-        single = [{**_place(row), "share": row["spectrum"][number]} for row in measured]
-        parts.append(curves.line(curves.history(single, arm, "share")))
-    if not parts or parts[0] is None:
-        return {}
-    lines = [part for part in parts if part is not None]
-    return {step: [line.mean[index] for line in lines] for index, step in enumerate(lines[0].steps)}
-
-
-def _place(row: Row) -> dict[str, int | str]:
-    return {name: row[name] for name in ("arm", "seed", "step")}
-
-
 def _head(entries: int, in_line: int) -> int:
     return HEAD + LEGEND_LINE * (-(-entries // in_line) - 1)
 
@@ -255,20 +200,3 @@ def _decades(edges: Vector) -> list[float]:
 def _paler(colour: str, share: float) -> str:
     channels = (round(channel + (255 - channel) * share) for channel in bytes.fromhex(colour[1:]))
     return "#" + bytes(channels).hex()
-
-
-def _scale() -> list[tuple[float, str]]:
-    """The page's sequential colours in Plotly's words."""
-    table, places = sequential(), np.linspace(0, 1, HEAT_COLOURS)
-    return [(float(at), f"rgb{tuple(int(c) for c in table[round(255 * at)])}") for at in places]
-
-
-def _colour_bar(low: float, high: float) -> dict[str, object]:
-    """Beside the panels, with a number a decade."""
-    decades = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
-    return {
-        "thickness": 14,
-        "title": {"text": "share of the trace", "side": "right", "font": {"size": 14}},
-        "tickvals": list(decades),
-        "ticktext": [f"{10.0**decade:g}" for decade in decades],
-    }

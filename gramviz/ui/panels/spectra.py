@@ -19,7 +19,8 @@ from gramviz.serving.engine import Engine
 from gramviz.ui.chooser import Request
 from gramviz.ui.curves import Row
 from gramviz.ui.explorer import Comparison, error_value
-from gramviz.ui.figures.spectra import along_training, eigenvalues, where_energy_lives
+from gramviz.ui.figures.spectra import eigenvalues, where_energy_lives
+from gramviz.ui.figures.training import along_training
 from gramviz.ui.panels.explore import SIMULTANEOUS, UNEXPECTED
 from gramviz.ui.spectra import Spectral, Wanted, first_ids, measures_table, spectra
 

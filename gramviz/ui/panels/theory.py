@@ -5,6 +5,7 @@ Nothing of a visitor is kept here.
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def theory_panel(engine: Engine, choice: gr.HTML) -> None:
             )
 
 
-def _check(engine: Engine, card: str, cache: Path) -> Any:
+def _check(engine: Engine, card: str, cache: Path) -> Callable[..., list[Any]]:
     """The function of a card's event."""
 
     def check(value: Any, head: Any, event: gr.EventData) -> list[Any]:

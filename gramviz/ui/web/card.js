@@ -93,6 +93,7 @@ find("form").addEventListener("submit", (event) => event.preventDefault());
 showStatement();
 offerKnobs(find("form"), config.controls, (name, value) => {
   values[name] = value;
+  inSight = true; // whatever grew above it
   touch();
 });
 for (const event of ["gv-request", "gv-theory"]) document.addEventListener(event, touch);

@@ -24,11 +24,11 @@ function offerCheckpoints() {
 
 /** Say what is checked on, in a sentence. */
 function showBasis(source) {
-  const cards = "Only the cards on Eq. 2 to 4 need a checkpoint with projection heads.";
+  const heads = "Eq. 2 to 4, and one direction of Lemma 2, need a checkpoint with projection heads.";
   setText(find(".gv-about"), source === "blackboard"
-    ? "Four patches with small whole numbers: every number on the cards can be followed by hand. No network is asked."
+    ? "Four patches with small whole numbers, written out on the cards, to follow by hand. No network is asked."
     : "At most " + config.patches + " patches on the long side, features of the last layer after the final norm, in float64, " +
-      "so that every number can be checked. " + cards);
+      "so that every number can be checked. " + heads);
 }
 
 function changed() {

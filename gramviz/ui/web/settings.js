@@ -15,7 +15,7 @@ function applySettings() {
   const overlay = settings.overlay === "on";
   root.classList.toggle("gv-smooth", settings.pixels === "smooth");
   root.classList.toggle("gv-overlay", overlay);
-  root.style.setProperty("--opacity", overlay ? settings.opacity / 100 : 1);
+  root.style.setProperty("--opacity", overlay ? form.elements.opacity.value / 100 : 1);
   form.elements.opacity.disabled = !overlay;
   setText(find(".gv-opacity output"), form.elements.opacity.value + "\u2009%");
   for (const part of root.querySelectorAll("[data-views]")) part.hidden = !part.dataset.views.split(" ").includes(settings.view);

@@ -107,7 +107,7 @@ function applySettings() {
   settings = readSettings();
   const overlay = settings.beneath === "on";
   root.classList.toggle("gv-overlay", overlay);
-  root.style.setProperty("--opacity", overlay ? settings.strength / 100 : 1);
+  root.style.setProperty("--opacity", overlay ? form.elements.strength.value / 100 : 1);
   form.elements.strength.disabled = !overlay;
   setText(find(".gv-opacity output"), form.elements.strength.value + "\u2009%");
   for (const part of root.querySelectorAll("[data-shown]")) part.hidden = part.dataset.shown !== settings.shown;
@@ -172,7 +172,7 @@ function render() {
   markChosen();
 }
 
-const readingOf = (value, view) => (view === VIEWS.group ? "group " + Math.ceil(value) : decimal(value, view.digits));
+const readingOf = (value, view) => (view === VIEWS.group ? String(Math.ceil(value)) : decimal(value, view.digits));
 const spotName = (spot) => "row " + Math.floor(spot / shown.grid[1]) + ", column " + (spot % shown.grid[1]);
 
 function paintMap(map, view) {
