@@ -42,6 +42,7 @@ from gramviz.data.samples import load
 from gramviz.metrics.spectra import spectra_of
 from gramviz.serving.engine import Engine
 from gramviz.serving.settings import Settings
+from gramviz.ui.drawings import Drawings
 from gramviz.ui.panels.spectra import portraits
 from gramviz.vit.features import PatchFeatures
 from gramviz.vit.images import read_picture
@@ -56,11 +57,12 @@ Work = Callable[[Path], None]
 
 
 def tab(engine: Engine, ids: list[str], patches: int, cache: Path) -> Work:
-    """What the page is sent for an uploaded photograph."""
+    """What the page is sent for an uploaded photograph; what is drawn along runs is drawn once, as on the page."""
+    drawings: Drawings[Any] = Drawings()
 
     def work(photo: Path) -> None:
         value = {"token": 1, "file": {"path": str(photo)}, "patches": patches, "ids": ids}
-        answers = list(portraits(engine, value, {"token": 1, "columns": 2}, cache))
+        answers = list(portraits(engine, value, {"token": 1, "columns": 2}, cache, drawings))
         figures = [part for answer in answers for part in answer if isinstance(part, go.Figure)]
         assert len(figures) >= 2
         for figure in figures:

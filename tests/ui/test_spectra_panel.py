@@ -10,6 +10,7 @@ import pytest
 from gramviz.data.samples import load
 from gramviz.errors import InputError
 from gramviz.gram.orders import hilbert_order
+from gramviz.ui.drawings import Drawings
 from gramviz.ui.panels.explore import UNEXPECTED
 from gramviz.ui.panels.spectra import portraits
 from gramviz.ui.spectra import MOST_CHECKPOINTS, Wanted, packed
@@ -29,7 +30,7 @@ def engine():
 
 def values(engine, cache, choice=CHOICE, data=DATA):
     """The values of the maps, of the table, and all outputs of each step."""
-    steps = list(portraits(engine, choice, data, cache))
+    steps = list(portraits(engine, choice, data, cache, Drawings()))
     shown = [step[0] for step in steps if "token" in step[0]]
     tables = [step[1] for step in steps if "rows" in step[1]]
     return shown, tables, steps

@@ -6,8 +6,9 @@ import pytest
 
 from gramviz.data.samples import load
 from gramviz.errors import CheckpointError, InputError
+from gramviz.ui.drawings import Drawings
 from gramviz.ui.panels.explore import UNEXPECTED
-from gramviz.ui.panels.story import AT_A_TIME, LEGEND, NOT_MEASURED, Drawings, films
+from gramviz.ui.panels.story import AT_A_TIME, LEGEND, NOT_MEASURED, films
 from gramviz.ui.panels.story import drawn as drawn_with
 from gramviz.ui.player import Wish
 from gramviz.ui.story import CHAPTERS
@@ -146,14 +147,6 @@ def test_chapters_are_drawn_once_for_the_same_rows(engine):
     old = engine.rows["small"]
     engine.rows["small"] = (*old, old[0])
     assert figures(3) != first  # read anew, drawn anew
-
-
-def test_only_the_last_drawings_are_kept(engine):
-    drawings, rows = Drawings(most=1), engine.rows["small"]
-    kept = drawings.chapters("small", 1, rows)
-    assert drawings.chapters("small", 1, rows) is kept
-    drawings.chapters("small", 2, rows)
-    assert drawings.chapters("small", 1, rows) is not kept
 
 
 def test_a_run_without_measurements_has_one_sentence(engine):

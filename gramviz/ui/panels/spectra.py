@@ -18,6 +18,7 @@ from gramviz.metrics.spectra import Spectra
 from gramviz.serving.engine import Engine
 from gramviz.ui.chooser import Request
 from gramviz.ui.curves import Row
+from gramviz.ui.drawings import Drawings
 from gramviz.ui.explorer import Comparison, error_value
 from gramviz.ui.figures.spectra import eigenvalues, where_energy_lives
 from gramviz.ui.figures.training import along_training
@@ -65,8 +66,10 @@ def spectra_panel(engine: Engine, choice: gr.HTML) -> None:
             training = gr.Plot(show_label=False, container=False)
         table = measures_table()
 
+    drawings: Drawings[Any] = Drawings()
+
     def portray(value: Any, event: gr.EventData) -> Iterator[list[Any]]:
-        yield from portraits(engine, value, event._data, Path(view.GRADIO_CACHE))
+        yield from portraits(engine, value, event._data, Path(view.GRADIO_CACHE), drawings)
 
     running = view.input(
         portray,
@@ -80,10 +83,12 @@ def spectra_panel(engine: Engine, choice: gr.HTML) -> None:
     view.stop(None, cancels=[running])
 
 
-def portraits(engine: Engine, value: Any, data: Any, cache: Path) -> Iterator[list[Any]]:
+def portraits(
+    engine: Engine, value: Any, data: Any, cache: Path, drawings: Drawings[Any]
+) -> Iterator[list[Any]]:
     """Values of the panel's eight outputs for one request: one more checkpoint at a time, then the figures.
 
-    value: the chooser's; data: what came with the component's event. Never raises.
+    value: the chooser's; data: what came with the component's event; drawings: those of runs. Never raises.
     """
     token = data.get("token", 0) if isinstance(data, dict) else 0
     try:
@@ -97,7 +102,7 @@ def portraits(engine: Engine, value: Any, data: Any, cache: Path) -> Iterator[li
         yield [gr.skip(), gr.skip(), eigenvalues(there, wanted.columns), *NOTHING[3:]]
         lives = where_energy_lives(there, wanted.columns)
         yield [*NOTHING[:3], gr.Row(visible=lives is not None), lives, *NOTHING[5:]]
-        words, training = _along(engine, there, wanted.columns)
+        words, training = _along(engine, there, wanted.columns, drawings)
         yield [*NOTHING[:5], gr.Row(visible=bool(words)), words, training]
     except GramvizError as error:
         yield [error_value(token, str(error)), *NOTHING[1:]]
@@ -124,14 +129,16 @@ def spectrals(engine: Engine, request: Request, token: int, cache: Path) -> Iter
         yield found
 
 
-def _along(engine: Engine, there: Sequence[tuple[CheckpointInfo, Spectra]], columns: int) -> tuple[str, Any]:
+def _along(
+    engine: Engine, there: Sequence[tuple[CheckpointInfo, Spectra]], columns: int, drawings: Drawings[Any]
+) -> tuple[str, Any]:
     """Words and figure along training of the first checkpoint's run; neither where nothing was measured."""
     if not there:
         return "", None
     run = there[0][0].run
     try:
         rows = engine.trajectory(run)
-        figure = along_training(rows, columns)
+        figure = drawings.of((run, columns), rows, lambda: along_training(rows, columns))
     except GramvizError as error:
         return _words(ALONG[0], str(error)), None
     except Exception:

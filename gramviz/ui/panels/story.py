@@ -14,10 +14,10 @@ from typing import Any
 import gradio as gr
 
 from gramviz.errors import GramvizError
-from gramviz.serving.cache import ByteCache
 from gramviz.serving.engine import Engine
 from gramviz.ui import curves
 from gramviz.ui.chooser import Request
+from gramviz.ui.drawings import Drawings
 from gramviz.ui.explorer import Comparison, error_value
 from gramviz.ui.figures.story import figure
 from gramviz.ui.panels.explore import SIMULTANEOUS, UNEXPECTED
@@ -34,7 +34,6 @@ LEGEND = (
 )
 
 AT_A_TIME = 4  # checkpoints of a film asked for at once, so that other visitors get in between
-KEPT_DRAWINGS = 16  # of a run in one width
 
 Row = curves.Row
 Chapters = list[tuple[str, Any]]  # text (HTML) and figure of each, ("", None) where there is nothing
@@ -42,27 +41,11 @@ Chapters = list[tuple[str, Any]]  # text (HTML) and figure of each, ("", None) w
 log = logging.getLogger(__name__)
 
 
-class Drawings:
-    """The chapters that were drawn last, for all visitors. Thread-safe; rows that were read anew are drawn anew."""
-
-    def __init__(self, most: int = KEPT_DRAWINGS) -> None:
-        self._kept: ByteCache[tuple[Sequence[Row], Chapters]] = ByteCache(most)  # each counted as one
-
-    def chapters(self, run: str, columns: int, rows: Sequence[Row]) -> Chapters:
-        """The chapters of a run in so many columns, drawn from `rows` unless the very same rows were before."""
-        found = self._kept.get((run, columns))
-        if found is not None and found[0] is rows:
-            return found[1]
-        made = [_chapter(chapter, rows, columns) for chapter in CHAPTERS]
-        self._kept.put((run, columns), (rows, made), 1)
-        return made
-
-
 def story_panel(engine: Engine, choice: gr.HTML) -> None:
     """Add the panel in whose context it is called. It shows the picture that `choice`, the chooser, has."""
     runs = tuple(dict.fromkeys(info.run for info in engine.checkpoints()))
     view = player(runs)
-    drawings = Drawings()
+    drawings: Drawings[Chapters] = Drawings()
 
     def film(value: Any, event: gr.EventData) -> Iterator[dict[str, Any]]:
         yield from films(engine, runs, value, event._data, Path(view.GRADIO_CACHE))
@@ -131,7 +114,7 @@ def films(
         yield error_value(token, UNEXPECTED)
 
 
-def drawn(engine: Engine, runs: Sequence[str], data: Any, drawings: Drawings) -> list[Any]:
+def drawn(engine: Engine, runs: Sequence[str], data: Any, drawings: Drawings[Chapters]) -> list[Any]:
     """A line on top, then text (HTML) and figure of each chapter, ("", None) where there is nothing. Never raises."""
     nothing: Chapters = [("", None)] * len(CHAPTERS)
     try:
@@ -139,7 +122,9 @@ def drawn(engine: Engine, runs: Sequence[str], data: Any, drawings: Drawings) ->
         rows = engine.trajectory(wish.run)
         if not rows:
             return [f"<p>{NOT_MEASURED}</p>", *nothing]
-        chapters = drawings.chapters(wish.run, wish.columns, rows)
+        chapters = drawings.of(
+            (wish.run, wish.columns), rows, lambda: [_chapter(each, rows, wish.columns) for each in CHAPTERS]
+        )
     except GramvizError as error:
         return [f"<p>{escape(str(error))}</p>", *nothing]
     except Exception:
