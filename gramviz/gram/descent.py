@@ -22,7 +22,8 @@ def anchor_descent(features: Tensor, teacher: Tensor, steps: int) -> tuple[Tenso
 
     H <- H - tau dL/dH, the formula's gradient (`gram_gradient`). The first tau is `safe_rate`; later ones are twice
     the last, halved until the loss does not rise, so that the loss never does. Ends early, with the loss as it is,
-    where no step lowers it any more: it is then at its smallest, up to rounding.
+    where no step lowers it any more: the gradient is 0 there, up to rounding. That need not be its smallest value:
+    patches that all point one way have no gradient, whatever the target, since all of it is along them.
     """
     losses = [_loss(features, teacher)]
     rate = safe_rate(features, teacher)

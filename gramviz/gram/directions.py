@@ -48,10 +48,8 @@ def eq1(features: Tensor, stretch: float) -> Finding:
         )
     else:
         because = (
-            f"With the longest patch {longer}, no entry of G moves by more than "
-            f"{told(change)} (allowed: {told(UNCHANGED)}): dividing by the lengths takes them out. The diagonal is 1 "
-            f"to {told(off_one)}, the smallest eigenvalue {told(smallest)} is not below "
-            f"{told(-EIGENVALUE_ROUNDING)}, and the trace is {told(float(gram.trace()))}."
+            f"With the longest patch {longer}, {_what_g_does(change, off_one, smallest)}, and the trace is "
+            f"{told(float(gram.trace()))}."
         )
     return Finding(
         holds=holds,
@@ -74,6 +72,26 @@ def eq1(features: Tensor, stretch: float) -> Finding:
     )
 
 
+def _what_g_does(change: float, off_one: float, smallest: float) -> str:
+    """Each of the three conditions of `eq1`, as it came out."""
+    moves = (
+        f"no entry of G moves by more than {told(change)} (allowed: {told(UNCHANGED)}): dividing by the lengths "
+        "takes them out"
+        if change <= UNCHANGED
+        else f"an entry of G moves by {told(change)}, more than the {told(UNCHANGED)} allowed"
+    )
+    diagonal = (
+        f"The diagonal is 1 to {told(off_one)}"
+        if off_one <= UNCHANGED
+        else f"The diagonal misses 1 by {told(off_one)}, more than the {told(UNCHANGED)} allowed"
+    )
+    which = "no" if smallest >= -EIGENVALUE_ROUNDING else "an"
+    return (
+        f"{moves}. {diagonal}, {which} eigenvalue is negative beyond rounding (smallest {told(smallest)}, allowed "
+        f"{told(-EIGENVALUE_ROUNDING)})"
+    )
+
+
 def top_energy(features: Tensor) -> float:
     """Share of the first eigenvalue of G_H in its trace, lengths and all: [P, d] -> 0..1."""
     return float(energy_share(singular_energies(features), 1))
@@ -82,15 +100,14 @@ def top_energy(features: Tensor) -> float:
 def _stretch_chart(features: Tensor, stretch: float) -> Chart:
     factors = torch.logspace(-2, 2, STRETCHES, dtype=torch.float64).tolist()
     moved = [stretched(features, factor) for factor in factors]
+    without = float(energy_share(eigenvalues(features), 1))  # of directions, which no factor changes
     return Chart(
         title="One long patch takes over H H^T, but not G",
         x_axis="length of the longest patch, times its own",
         y_axis="top-1 energy, share",
         lines=(
             line("G_H = H H^T", factors, [top_energy(each) for each in moved]),
-            line(
-                "G = X X^T", factors, [float(energy_share(eigenvalues(each), 1)) for each in moved], "other"
-            ),
+            line("G = X X^T", factors, [without] * len(factors), "other"),
         ),
         about="Share of the first eigenvalue in the trace: with the lengths in it, and without them.",
         log_x=True,

@@ -43,18 +43,19 @@ def exact_change(features: Tensor, step: Tensor) -> Tensor:
     return first_order_change(features, step) + step @ step.mT
 
 
-def numerical_rank(matrix: Tensor, scale: float | None = None) -> int:
-    """How many singular values of [n, m] exceed scale times max(n, m) times the dtype's rounding unit.
+def numerical_rank(matrix: Tensor, scale: float | None = None, terms: int | None = None) -> int:
+    """How many singular values of [n, m] exceed scale times `terms` times the dtype's rounding unit.
 
     scale: how large the terms are that the matrix was added up from, since that is what its rounding follows; its
     own largest singular value where None. Terms that cancel leave a small matrix of full rank, made of rounding,
-    which only the terms' size gives away.
+    which only the terms' size gives away. terms: how many were added up for an entry, max(n, m) where None; ranks
+    that are held against each other need the same.
     """
     values = torch.linalg.svdvals(matrix)
     if values.numel() == 0 or values[0] == 0:
         return 0
-    unit = torch.finfo(matrix.dtype).eps
-    return int((values > (float(values[0]) if scale is None else scale) * max(matrix.shape) * unit).sum())
+    rounding = (max(matrix.shape) if terms is None else terms) * torch.finfo(matrix.dtype).eps
+    return int((values > (float(values[0]) if scale is None else scale) * rounding).sum())
 
 
 def strongest_part(step: Tensor, rank: int) -> Tensor:

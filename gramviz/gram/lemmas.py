@@ -31,6 +31,9 @@ SIZES = 41  # points of the chart, over 0 to LARGEST_SIZE
 LARGEST_SIZE = 2.0
 EVEN = 1e-9  # of R: a smaller change is none
 SHOWN = 32  # eigenvalues
+MARGIN = (
+    2  # what the singular values that are left out of a step make of its change, and rounding beside them
+)
 BEYOND = 6  # singular values shown beyond the bound
 
 
@@ -38,8 +41,10 @@ def lemma1(features: Tensor, other: Tensor, rank: int, size: float) -> Finding:
     """Equation 5 and Lemma 1: rank(Delta G_H) <= 2 rank(Delta H), for features and other features [P, d].
 
     Delta H = size times the strongest part of (other - H) of that rank, which cannot exceed min(P, d). Ranks are
-    numerical: singular values above P times the rounding unit times the size of the terms that were added up,
-    2 |Delta H| |H| to first order, |Delta H| (2 |H| + |Delta H|) for the exact change (`numerical_rank`).
+    numerical: singular values above max(P, d) times the rounding unit times |Delta H| for the step, and times twice
+    the size of the terms that were added up for its change, 2 |Delta H| |H| to first order and
+    |Delta H| (2 |H| + |Delta H|) exactly (`numerical_rank`): a singular value that is left out of the rank of the
+    step, with the rounding of the products, stays below that in the change.
     """
     patches = len(features)
     possible = min(rank, *features.shape)
@@ -50,10 +55,11 @@ def lemma1(features: Tensor, other: Tensor, rank: int, size: float) -> Finding:
             None, "The two checkpoints give the same features, so Delta H = 0 and there is nothing to bound."
         )
     first, exact = first_order_change(features, step), exact_change(features, step)
-    of_step = numerical_rank(step)
+    terms = max(features.shape)
+    of_step = numerical_rank(step, long, terms)
     bound = 2 * of_step
-    of_first = numerical_rank(first, 2 * long * wide)
-    of_exact = numerical_rank(exact, long * (2 * wide + long))
+    of_first = numerical_rank(first, 2 * long * wide, MARGIN * terms)
+    of_exact = numerical_rank(exact, long * (2 * wide + long), MARGIN * terms)
     cosine = gram_matrix(features + step) - gram_matrix(features)
     of_cosine = numerical_rank(cosine, 2.0 * patches)
     holds = max(of_first, of_exact) <= bound
@@ -82,7 +88,7 @@ def lemma1(features: Tensor, other: Tensor, rank: int, size: float) -> Finding:
             ),
             ("relative size of the step", float(step.norm() / features.norm()), "|Delta H| / |H|"),
         ),
-        charts=drawn(_rank_chart(first, exact, bound)),
+        charts=drawn(_rank_chart(first, exact, bound, holds)),
         matrices=written(
             ("H", features), ("Delta H", step), ("Delta G, first order", first), ("Delta G, exact", exact)
         ),
@@ -117,7 +123,7 @@ def lemma2(features: Tensor, direction: Tensor, size: float) -> Finding:
     moved = features + drift
     return Finding(
         holds=change.condition > 0,
-        because=_drift_sentence(change),
+        because=f"Claim: R grows to first order. {_drift_sentence(change)}",
         numbers=numbers(
             (
                 "mean(h) . a",
@@ -129,11 +135,15 @@ def lemma2(features: Tensor, direction: Tensor, size: float) -> Finding:
                 float((mean @ along / mean.norm()).clamp(-1, 1)),
                 "the condition without the lengths",
             ),
-            ("R before", change.before, "1^T H H^T 1 / P"),
+            ("R before", change.before, "1^T H H^T 1 / P = P |mean(h)|^2"),
             ("R after", change.after, "the same after the drift, exactly"),
             ("first order", change.first_order, "2 P mean(h) . a"),
             ("second order", change.second_order, "P |a|^2, never negative"),
-            ("R of G before", float(rayleigh_along_ones(features)), "1^T G 1 / P, of cosines, at most P"),
+            (
+                "R of G before",
+                float(rayleigh_along_ones(features)),
+                "1^T G 1 / P, of cosines, at most P: how alike patches are",
+            ),
             ("R of G after", float(rayleigh_along_ones(moved)), "the same after the drift"),
             ("top-1 energy before", top_energy(features), "share of the first eigenvalue of H H^T"),
             ("top-1 energy after", top_energy(moved), "the same after the drift"),
@@ -166,7 +176,13 @@ def _drift_sentence(change: RayleighChange) -> str:
     )
 
 
-def _rank_chart(first: Tensor, exact: Tensor, bound: int) -> Chart:
+def _rank_chart(first: Tensor, exact: Tensor, bound: int, holds: bool) -> Chart:
+    if bound >= len(first):
+        about = (
+            f"There are {len(first)} singular values, no more than 2 r = {bound}: the bound leaves none out."
+        )
+    else:
+        about = f"Beyond 2 r = {bound} there is {'rounding only' if holds else 'more than rounding'}."
     count = min(bound + BEYOND, len(first))
     index = [float(i) for i in range(1, count + 1)]
     values = [torch.linalg.svdvals(matrix)[:count].tolist() for matrix in (exact, first)]
@@ -178,7 +194,7 @@ def _rank_chart(first: Tensor, exact: Tensor, bound: int) -> Chart:
             line("exact", index, values[0], positive=True),
             line("first order", index, values[1], "other", positive=True),
         ),
-        about=f"Beyond 2 r = {bound} there is rounding only.",
+        about=about,
         log_y=True,
         mark=float(bound),
     )

@@ -47,11 +47,16 @@ def scaled(features: Tensor, amount: float) -> Tensor:
 
 def permuted(features: Tensor, amount: float) -> Tensor:
     """The share `amount` of the patches, drawn at random, changes places in a ring; one alone cannot."""
-    count = round(amount * len(features))
-    places = torch.randperm(len(features), generator=_generator())[:count]
+    places = torch.randperm(len(features), generator=_generator())[: in_ring(len(features), amount)]
     moved = features.clone()
     moved[places] = features[places.roll(1)]
     return moved
+
+
+def in_ring(patches: int, amount: float) -> int:
+    """How many of the patches `permuted` moves: their share, rounded; 0 where that leaves one alone."""
+    count = round(amount * patches)
+    return count if count > 1 else 0
 
 
 def pulled(features: Tensor, amount: float) -> Tensor:

@@ -138,7 +138,7 @@ def weight_step(features: Callable[[Weights], Tensor], weights: Weights, push: T
 
 @dataclass(frozen=True, eq=False)
 class BlockPush:
-    """Patch tokens at the input of a block and the gradient of a loss by them, [V, P, d] each, of V views."""
+    """Patch tokens at the input of a block and the gradient of a loss at them, [V, P, d] each, of V views."""
 
     tokens: Tensor
     gradient: Tensor

@@ -41,9 +41,7 @@ class Slider:
             or (whole and value != int(value))
         ):
             kind = "a whole number" if whole else "a number"
-            raise InputError(
-                f"{self.name} is {str(value)[:40]!r}; it must be {kind} from {low:g} to {high:g}."
-            )
+            raise InputError(f"{self.name} is {shown(value)!r}; it must be {kind} from {low:g} to {high:g}.")
         return int(value) if whole else float(value)
 
 
@@ -64,8 +62,16 @@ class Choice:
         """The value, if it is one of the options; InputError names it and them else."""
         known = [option for option, _ in self.options]
         if not isinstance(value, str) or value not in known:
-            raise InputError(f"{self.name} is {str(value)[:40]!r}; it must be one of {', '.join(known)}.")
+            raise InputError(f"{self.name} is {shown(value)!r}; it must be one of {', '.join(known)}.")
         return value
+
+
+def shown(value: Any) -> str:
+    """A value from outside for a sentence, at most 40 characters; an integer may be too long even to be written."""
+    try:
+        return str(value)[:40]
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def start(control: Slider | Choice) -> float | str:

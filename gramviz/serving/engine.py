@@ -6,6 +6,7 @@ cache entries under the hash of its pixels.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -29,6 +30,7 @@ from gramviz.gram.spectrum import eigenvalues, measures, rayleigh_along_ones
 from gramviz.metrics.spectra import Spectra, spectra_of
 from gramviz.serving import lab
 from gramviz.serving.cache import ByteCache
+from gramviz.serving.controls import shown
 from gramviz.serving.lab import Values
 from gramviz.serving.material import Material, material_of, neighbour
 from gramviz.serving.rehearsal import training_of
@@ -48,6 +50,8 @@ POINT = 128  # bytes that a point of a finding's chart takes
 PARSED = 8  # about how many times the size of its file a run's rows take in memory
 
 Key = tuple[Hashable, ...]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -230,7 +234,7 @@ class Engine:
             rows, columns, _ = features.patches.shape
             if not (_is_index(row, rows) and _is_index(column, columns)):
                 raise InputError(
-                    f"There is no patch at row {str(row)[:40]}, column {str(column)[:40]}; "
+                    f"There is no patch at row {shown(row)}, column {shown(column)}; "
                     f"the grid has {rows} rows and {columns} columns."
                 )
             flat = _flat(features)
@@ -243,7 +247,8 @@ class Engine:
                 "map": cosines.view(rows, columns).tolist(),
             }
 
-        answer: dict[str, Any] = self._worker.submit(ask.key(f"similarity {row} {column}"), work).result()
+        key = ask.key(f"similarity {shown(row)} {shown(column)}")
+        answer: dict[str, Any] = self._worker.submit(key, work).result()
         return answer
 
     def spectrum(self, picture: Picture, checkpoint_id: str, patches: int) -> dict[str, Any]:
@@ -279,8 +284,10 @@ class Engine:
             job = partial(lab.check, card, lab.blackboard(), settled)
         else:
             ask = self._ask(picture, checkpoint_id, lab.THEORY_PATCHES, -1)
-            key = (*ask.key("theory"), ask.info.id, *asked)
-            job = partial(self._theory, ask, card, settled)
+            # some charts are of what was measured along the run, which may go on
+            of = (ask.info.id, metrics_stamp(self._store.folder, ask.info.run))
+            key = (*ask.key("theory"), *of, *asked)
+            job = partial(self._theory, ask, (*ask.key("material"), *of), card, settled)
         found: Finding | None = self._results.get(key)
         if found is None:
             found = self._worker.submit(key, partial(self._kept, key, job)).result()
@@ -299,7 +306,13 @@ class Engine:
             return found
         network = self._network(ask.info)
         features = extract(network, ask.picture, ask.patches, layer=ask.layer, device=self.device)
-        tensors = (features.patches, features.cls, features.registers)
+        tensors = (
+            features.patches,
+            features.cls,
+            features.registers,
+            features.token_lengths,
+            features.register_lengths,
+        )
         self._results.put(ask.key("features"), features, sum(t.numel() * t.element_size() for t in tensors))
         return features
 
@@ -341,8 +354,7 @@ class Engine:
         self._results.put(key, found, POINT * points + 2 * OVERHEAD)
         return found
 
-    def _theory(self, ask: _Ask, card: str, values: Values) -> Finding:
-        key = (*ask.key("material"), ask.info.id)
+    def _theory(self, ask: _Ask, key: Key, card: str, values: Values) -> Finding:
         material: Material | None = self._results.get(key)
         if material is None:
             material = self._material(ask)
@@ -366,8 +378,16 @@ class Engine:
             beside.id if beside else "",
             training=training,
             with_heads=tuple(one.id for one in run if one.heads is not None),
-            rows=self.trajectory(info.run),
+            rows=self._rows(info.run),
         )
+
+    def _rows(self, run: str) -> tuple[dict[str, Any], ...]:
+        """As `trajectory`, but none of a damaged file, which would spoil one chart only."""
+        try:
+            return self.trajectory(run)
+        except CheckpointError as error:
+            log.warning("the theory lab goes without the measurements of %s: %s", run, error)
+            return ()
 
     def _colours(self, key: Key, asks: Sequence[_Ask]) -> list[bytes]:
         features = [_flat(self._features(ask)) for ask in asks]
@@ -408,7 +428,7 @@ def _checked_patches(patches: int) -> int:
     low, high = PATCHES
     if isinstance(patches, bool) or not isinstance(patches, int | float) or not low <= patches <= high:
         raise InputError(
-            f"{str(patches)[:40]} patches on the long side is out of range; choose {low} to {high}."
+            f"{shown(patches)} patches on the long side is out of range; choose {low} to {high}."
         )
     return int(patches)
 

@@ -2,7 +2,7 @@
 
 On a checkpoint with heads, or on the blackboard.
 
-Letters: P patches, d feature width, D [P, d] the gradient by patch tokens, a its mean row, 1 the vector of ones.
+Letters: P patches, d feature width, D [P, d] the gradient at the patch tokens, a its mean row, 1 the vector of ones.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ MEASURED = {"plain": "without Gram", "gram": "with Gram"}  # arms of "along trai
 
 
 def eq34(training: Training, back: int, rows: Sequence[Mapping[str, Any]]) -> Finding:
-    """Equations 3 and 4: does the DINO loss push all patch tokens the same way, at the input of a block?
+    """Equations 3 and 4: is the gradient of the DINO loss one push for all patch tokens, at the input of a block?
 
     back: how many blocks before the last, the first one where there are not so many. rows: what was measured along
-    the run. Holds (Assumption 1) if 1 a^T explains at least half of the squared gradient.
+    the run. Holds if 1 a^T explains at least half of the squared gradient. Assumption 1, J_i ~ J, leads to that; but
+    that J_i^T W^T r is common for one r does not prove J_i ~ J for all. Nor is it what patches do
+    after a step on the weights: the gradient at the tokens is measured.
     """
     pushes = training.global_pushes
     shares = [commonness(push.gradient) for push in pushes]
@@ -61,11 +63,11 @@ def eq34_blackboard(back: int) -> Finding:
 def _common_finding(found: Commonness, patches: int, where: str) -> Finding:
     holds = found.common >= COMMON
     because = (
-        f"{where}, one push for all patches, 1 a^T, explains {share(found.common)} of the squared gradient "
-        f"({share(COMMON)} is asked for)"
+        f"Claim: one push for all patches. {where}, 1 a^T explains {share(found.common)} of the squared gradient "
+        f"({share(COMMON)} asked for)"
     )
     if holds:
-        because += ": patches are mostly pushed alike."
+        because += ": patches are mostly pushed alike, for this picture and its loss."
     elif found.top >= COMMON:
         because += (
             f". The first singular value has {share(found.top)}: much of the push lies along one direction, "
@@ -82,7 +84,11 @@ def _common_finding(found: Commonness, patches: int, where: str) -> Finding:
             ("common share", found.common, "share of 1 a^T, a the mean push, in the squared gradient"),
             ("top share", found.top, "share of the first squared singular value: any rank 1"),
             ("cosine to the mean push", found.cosine, "mean over patches"),
-            ("common share by chance", 1 / patches, "1 / P, what independent pushes would give"),
+            (
+                "common share by chance",
+                1 / patches,
+                "1 / P, what independent pushes of mean 0 give on average",
+            ),
             ("patches", patches, "P, of a crop"),
         ),
     )

@@ -191,7 +191,7 @@ CARDS: tuple[Card, ...] = (
         "lemma1",
         (
             Slider("rank", "Rank r of the change", 1, 32, 1, 2),
-            Slider("size", "Size of the change", -2, 0, 0.1, 0, log=True),
+            Slider("size", "Size of the change", -2, 0, 0.1, -1, log=True),
         ),
         _lemma1,
     ),
@@ -236,7 +236,7 @@ CARDS: tuple[Card, ...] = (
         "prop2",
         (
             Slider("size", "Size of the drift, times |mean(h)|", 0, 2, 0.05, 0.5),
-            Slider("steps", "Steps of descent", 0, 100, 1, 30),
+            Slider("steps", "Steps of descent", 0, 100, 1, 6),
         ),
         _prop2,
     ),

@@ -7,6 +7,9 @@ Letters: P patches, M masked patches, d feature width, K prototypes, R [M, K] re
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -41,12 +44,13 @@ def eq2(training: Training, rate: float) -> Finding:
     formula = agreement(-push.exact, change[mask])
     holds = formula.cosine >= NEAR
     because = (
-        f"At rate {told(rate)} a step on the weights moves the {int(mask.sum())} masked patches with cosine "
-        f"{told(formula.cosine)} to the formula's step, minus the gradient in H ({told(NEAR)} is asked for)"
+        "Claim: a training step moves masked patches along -R W. The formula's step is minus the gradient in H; at "
+        f"rate {told(rate)} the true step of the {int(mask.sum())} masked patches has cosine {told(formula.cosine)} "
+        f"to it ({told(NEAR)} asked for)"
     )
     if not holds:
         because += (
-            f": a step moves weights, not patches, and all patches share them. {share(_elsewhere(change, mask))} of "
+            f". A step moves weights, not patches, and all patches share them: {share(_elsewhere(change, mask))} of "
             "the squared movement is of patches that were not masked"
         )
     one = agreement(push.linear, push.exact)
@@ -72,8 +76,9 @@ def eq2_blackboard(features: Tensor, rate: float) -> Finding:
     return Finding(
         holds=found.relative_error <= EXACT,
         because=(
-            f"Here features are moved themselves and the head is one matrix, so -eta R W is the gradient step: they "
-            f"differ by {told(found.relative_error)} of it (allowed: {told(EXACT)}), at any rate."
+            "Claim: a step moves patches along -R W. Here features are moved themselves and the head is one matrix, "
+            f"so -eta R W is the gradient step: they differ by {told(found.relative_error)} of it (allowed: "
+            f"{told(EXACT)}), at any rate."
         ),
         numbers=(
             *_residual_numbers(push.residuals),
@@ -149,9 +154,15 @@ def _rate_chart(training: Training, rate: float) -> Chart:
             line("gradient in H, best scale", rates, formula, positive=True),
             line("first order in the weights", rates, first, "other", positive=True),
         ),
-        about="Student and teacher are the kept EMA weights, and targets are made from these patches alone. The "
-        "first order is right where the rate is small; the formula is not, at any rate.",
+        about="Student and teacher are the kept EMA weights, and targets are made from these patches alone. Over "
+        f"these rates the formula at its best scale is off by {_span(formula)} of the true step, the first order by "
+        f"{_span(first)}.",
         log_x=True,
         log_y=True,
         mark=rate,
     )
+
+
+def _span(errors: Sequence[float]) -> str:
+    finite = [error for error in errors if math.isfinite(error)]
+    return f"{told(min(finite))} to {told(max(finite))}" if finite else "no finite share"

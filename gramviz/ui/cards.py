@@ -54,7 +54,9 @@ STATEMENTS: Mapping[str, Statement] = MappingProxyType(
             "sums to 0, so its rank is at most $\\min(M, K-1)$.",
             "Raise $\\eta$, and see where a true step leaves the formula.",
             "The formula moves features under a linear head. A training step moves weights, and the head of a "
-            "checkpoint is not linear: how much that matters is measured here.",
+            "checkpoint is not linear: how much that matters is measured here. The true step is plain gradient "
+            "descent on the weights of the backbone, not the AdamW of the run, in float64. The run\u2019s $p_i$ has "
+            "a temperature $T$, so that the gradient is $R\\, W / T$.",
         ),
         "eq34": Statement(
             "Eq. 3 and 4: a global step moves all patches alike",
@@ -64,10 +66,13 @@ STATEMENTS: Mapping[str, Statement] = MappingProxyType(
                 rf"J_i \approx J \;\Rightarrow\; \Delta H \approx -\eta\, {ONES} a^\top, \quad a = J^\top W^\top r_g",
             ),
             "$r_g$ is the residual of the CLS token\u2019s prediction; $J_i$ tells how the CLS token answers to "
-            f"patch $i$. If it answers to all alike (Assumption 1), all get one push $a$, and ${ONES} a^\\top$ has "
-            "rank 1.",
+            "patch $i$. $W$ is the head as one linear map, $\\eta$ the learning rate. If the CLS token answers to "
+            f"all patches alike (Assumption 1), all get one push $a$, and ${ONES} a^\\top$ has rank 1.",
             "Go from block to block: the gradient of the DINO loss at the patch tokens there, against one common "
             "push.",
+            "What is checked is one push for all patches, which Assumption 1 leads to: that "
+            "$J_i^\\top W^\\top r$ is common for the one $r$ of this picture does not prove $J_i \\approx J$. "
+            "And it is the gradient at the tokens that is measured, not what patches do after a step on weights.",
         ),
         "lemma1": Statement(
             "Eq. 5 and Lemma 1: a change of low rank changes G by low rank",
@@ -91,7 +96,9 @@ STATEMENTS: Mapping[str, Statement] = MappingProxyType(
                 r"\Delta \mathcal{R} = 2 P\, (\bar{h} \cdot a) + P\, \lVert a \rVert^2",
             ),
             "All patches get the same drift $a$; $\\bar{h}$ is their mean feature. $\\mathcal{R}$ is the Rayleigh "
-            f"quotient of $G_H$ along the constant map ${ONES}$: it grows as patches come to look alike. "
+            f"quotient of $G_H$ along the constant map ${ONES}$. It is $P \\lVert \\bar{{h}} \\rVert^2$, which grows "
+            "as the mean feature gets longer: $H \\to 2 H$ quadruples it. How alike patches are, only that of the "
+            "cosine matrix $G$ measures. "
             "$\\Delta G_H$ is to first order; $\\Delta \\mathcal{R}$ is exact, its second term the second order.",
             "Choose the opposite direction, and $\\mathcal{R}$ falls; then make the drift so large that the second "
             "order wins.",
@@ -117,7 +124,7 @@ STATEMENTS: Mapping[str, Statement] = MappingProxyType(
                 r"(I - x_i x_i^\top)\, \frac{\partial \mathcal{L}}{\partial x_i}",
             ),
             "$X_G$ is that of a neighbouring checkpoint. On the way from $x_i$ to $h_i$ the normalisation takes away "
-            "the part along $x_i$: no patch is pushed to become longer or shorter.",
+            "the part along $x_i$: to first order, no patch is pushed to become longer or shorter.",
             "Move the step of the finite differences: if it is large, curvature spoils them; if it is small, "
             "rounding does.",
         ),
@@ -132,6 +139,8 @@ STATEMENTS: Mapping[str, Statement] = MappingProxyType(
             "descent on the Gram loss alone, whose target is $G_0$, as it was before. $Q'$ is orthogonal: relations "
             "come back, coordinates need not.",
             "Give it more steps, and see which part of the change goes first.",
+            "Descent tends to $G_0$ but need not get there, so the verdict checks it: where all patches have "
+            "collapsed onto one direction the gradient is 0, and nothing comes back.",
         ),
     }
 )

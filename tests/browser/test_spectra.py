@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pytest
+from playwright.sync_api import TimeoutError as Timeout
 
 from gramviz.data.samples import load
 from gramviz.gram.orders import hilbert_order
@@ -124,21 +125,37 @@ def test_eigenvectors_by_slider_buttons_and_keys(tab):
     assert tab.drawn().state["k"] == 6
 
 
+def point_of(tab, number):
+    """Where on the screen an eigenvalue of the last checkpoint is plotted, once the pointer brings up its label.
+
+    A page that is still being laid out may move the plot away from under it.
+    """
+    script = """(number) => {
+        const plot = document.querySelector('.gv-spectrum .js-plotly-plot');
+        plot.scrollIntoView({ block: 'center' });
+        const box = plot.querySelector('.svg-container').getBoundingClientRect();
+        const { xaxis, yaxis } = plot._fullLayout;
+        const named = plot.data.filter((trace) => trace.name === 'with Gram, step 8\u202f000');
+        const line = named.find((trace) => trace.hoverinfo !== 'skip' && trace.xaxis === 'x');
+        const across = xaxis._offset + xaxis.d2p(number), down = yaxis._offset + yaxis.d2p(line.y[number - 1]);
+        return [box.left + across, box.top + down];
+    }"""
+    for _ in range(10):
+        tab.page.mouse.move(0, 0)
+        place = tab.page.evaluate(script, number)
+        tab.page.mouse.move(*place)
+        try:
+            tab.page.wait_for_selector(".gv-spectrum .hoverlayer .hovertext", timeout=2000)
+        except Timeout:
+            continue
+        if place == tab.page.evaluate(script, number):
+            return place
+    raise AssertionError("no eigenvalue could be pointed at")
+
+
 def test_a_click_on_an_eigenvalue_changes_the_maps(tab):
     tab.plots()
-    place = tab.page.evaluate(
-        """() => {
-            const plot = document.querySelector('.gv-spectrum .js-plotly-plot');
-            plot.scrollIntoView({ block: 'center' });
-            const box = plot.querySelector('.svg-container').getBoundingClientRect();
-            const { xaxis, yaxis } = plot._fullLayout;
-            const named = plot.data.filter((trace) => trace.name === 'with Gram, step 8\u202f000');
-            const line = named.find((trace) => trace.hoverinfo !== 'skip' && trace.xaxis === 'x');
-            return [box.left + xaxis._offset + xaxis.d2p(3), box.top + yaxis._offset + yaxis.d2p(line.y[2])];
-        }"""
-    )
-    tab.page.mouse.move(*place)
-    tab.page.wait_for_selector(".gv-spectrum .hoverlayer .hovertext")
+    place = point_of(tab, 3)
     tab.page.mouse.click(*place)
     tab.page.wait_for_function(f"{PART}.state().k === 3")
     tab.drawn()

@@ -8,6 +8,7 @@ import torch
 from scipy.linalg import expm, orthogonal_procrustes
 from scipy.spatial.transform import Rotation
 
+from gramviz.gram import anchoring
 from gramviz.gram.anchoring import central_differences, eq6, eq7, turned_by
 from gramviz.gram.descent import anchor_descent, distance, safe_rate
 from gramviz.gram.maps import MAPS, permuted, pulled, rotation, scaled
@@ -85,6 +86,23 @@ def test_equation_6_against_numpy(kind, blind, amount, shape):
             assert turn == pytest.approx(float(turned_by(h, part)))
 
 
+def test_a_swap_of_fewer_than_two_patches_moves_nothing_and_says_so():
+    h = draw(1, 4, 3)
+    found = eq6(h, "permutation", 0.25)
+    assert found.holds
+    assert found.because.startswith("Claim: the loss does not see this map. Features turn by 0 degrees")
+    assert "the map moves nothing here" in found.because
+    assert "change places are the same" in eq6(torch.ones(4, 3).double(), "permutation", 0.5).because
+    assert "features move to other patches" in eq6(h, "permutation", 0.5).because
+
+
+def test_the_caption_names_the_maps_whose_loss_stays_on_nothing():
+    assert eq6(draw(1, 9, 4), "stretch", 0.5).charts[0].about.endswith("every amount: rotation, scaling.")
+    # on one axis all features point one way or the other, and a stretch of that axis turns none
+    about = eq6(draw(1, 9, 1), "stretch", 0.5).charts[0].about
+    assert about.endswith("every amount: rotation, scaling, stretch.")
+
+
 def test_small_turns_keep_their_digits():
     h = draw(2, 5, 4)
     assert float(turned_by(h, h @ rotation(4, 1e-9).mT)) == pytest.approx(math.degrees(1e-9), rel=1e-5)
@@ -105,8 +123,14 @@ def test_equation_7_against_numpy_and_finite_differences(shape):
     lengths = np.linalg.norm(h.numpy(), axis=1, keepdims=True)
     by_h = (by_x - x * (x * by_x).sum(1, keepdims=True)) / lengths
     assert found.holds
-    assert got["error by X"] < 1e-14
-    assert got["error by H"] < 1e-13
+    assert got["error with respect to X"] < 1e-14
+    assert got["error with respect to H"] < 1e-13
+    # an error that is known in advance, a millionth of every entry: of the largest |dL/dx_i| / |h_i|
+    with pytest.MonkeyPatch.context() as patched:
+        real = anchoring.gram_gradient
+        patched.setattr(anchoring, "gram_gradient", lambda a, b: real(a, b) * (1 + 1e-6))
+        wrong = values(eq7(h, other, 1e-5))["error with respect to H"]
+    assert wrong == pytest.approx(1e-6 * abs(by_h).max() / abs(by_x / lengths).max(), rel=1e-4)
     assert got["radial part"] < 1e-13
     assert got["Gram loss, sum"] == pytest.approx(loss_of(h, target))
     assert got["largest entry"] == pytest.approx(abs(by_h).max())
@@ -135,11 +159,23 @@ def test_the_error_of_differences_is_a_v():
     assert curve[1e-2] / curve[1e-3] == pytest.approx(100, rel=0.1)  # epsilon squared
 
 
-def test_a_wrong_formula_would_be_found(monkeypatch):
-    import gramviz.gram.anchoring as module
+def test_the_curve_of_differences_is_over_few_rows_and_says_how_many(monkeypatch):
+    asked, real = [], anchoring.central_differences
 
-    real = module.gram_gradient
-    monkeypatch.setattr(module, "gram_gradient", lambda a, b: real(a, b) * (1 + 1e-6))
+    def counting(h, target, row, epsilon):
+        asked.append((row, epsilon))
+        return real(h, target, row, epsilon)
+
+    monkeypatch.setattr(anchoring, "central_differences", counting)
+    found = eq7(draw(5, 20, 6), draw(6, 20, 6), 3e-5)
+    assert len({row for row, epsilon in asked if epsilon == 3e-5}) == 16
+    assert len([1 for _, epsilon in asked if epsilon != 3e-5]) == 2 * 12
+    assert "all entries of 2 of the seeded rows" in found.charts[0].about
+
+
+def test_a_wrong_formula_would_be_found(monkeypatch):
+    real = anchoring.gram_gradient
+    monkeypatch.setattr(anchoring, "gram_gradient", lambda a, b: real(a, b) * (1 + 1e-6))
     found = eq7(draw(7, 9, 5), draw(8, 9, 5), 1e-5)
     assert found.holds is False
     assert "above the 1e-9" in found.because
@@ -195,6 +231,23 @@ def test_at_the_bottom_the_descent_rests():
     assert max(losses) < 1e-25
     np.testing.assert_allclose(gram(end), gram(h), atol=1e-12)
     assert safe_rate(torch.zeros(3, 2).double(), torch.ones(3, 2).double()) == 0
+
+
+def test_patches_that_all_point_one_way_rest_far_from_the_target():
+    alike = torch.ones(6, 4, dtype=torch.float64)
+    end, losses = anchor_descent(alike, draw(25, 6, 4), 20)
+    assert losses[-1] == pytest.approx(losses[0], rel=1e-12)
+    assert losses[0] > 1
+    np.testing.assert_allclose(gram(end), 1, atol=1e-12)
+    # here the drift itself collapses them: five patches along one direction, one against it
+    h = torch.tensor([[1.0, 1.0, 0.0]]).double() * torch.tensor([1, 2, 1, 3, 1, -0.1]).double()[:, None]
+    found = prop2(h, (2, 3), 1.0, 20)
+    got = values(found)
+    assert found.holds is False
+    assert got["loss before"] == pytest.approx(10 * 4)
+    assert got["removed"] == pytest.approx(0, abs=1e-9)
+    assert "The gradient is 0 to rounding before the loss is: more steps bring nothing back." in found.because
+    assert "bring nothing back" not in prop2(draw(19, 20, 8, shift=0.4), (4, 5), 0.5, 60).because
 
 
 def test_distances_against_scipy():

@@ -66,6 +66,23 @@ def test_equation_1_against_numpy(stretch):
     assert not found.matrices
 
 
+@pytest.mark.parametrize(
+    ("limit", "sentence"),
+    [
+        ("UNCHANGED", "an entry of G moves by 0, more than the \u22121 allowed. The diagonal misses 1 by"),
+        ("EIGENVALUE_ROUNDING", "an eigenvalue is negative beyond rounding (smallest"),
+    ],
+)
+def test_equation_1_says_which_condition_fails(monkeypatch, limit, sentence):
+    fine = eq1(draw(0, 30, 8), 1)
+    assert "no eigenvalue is negative beyond rounding (smallest" in fine.because
+    assert "no entry of G moves" in fine.because
+    monkeypatch.setattr(f"gramviz.gram.directions.{limit}", -1.0)
+    found = eq1(draw(0, 30, 8), 1)
+    assert found.holds is False
+    assert sentence in found.because
+
+
 def test_a_patch_of_length_zero_breaks_equation_1():
     h = draw(1, 12, 5)
     found = eq1(h, 0)
@@ -122,6 +139,37 @@ def test_lemma_1_is_no_statement_about_the_cosine_matrix():
     assert got["rank of the change of G"] > got["bound"]
 
 
+def test_what_lies_beyond_the_bound_is_said_as_it_is(monkeypatch):
+    h, other = draw(2, 12, 6), draw(3, 12, 6)
+    assert lemma1(h, other, 2, 1.0).charts[0].about == "Beyond 2 r = 4 there is rounding only."
+    assert "There are 12 singular values, no more than 2 r = 12" in lemma1(h, other, 6, 1.0).charts[0].about
+    monkeypatch.setattr("gramviz.gram.lemmas.MARGIN", 0)  # so that rounding counts
+    found = lemma1(h, other, 2, 1.0)
+    assert found.holds is False
+    assert found.charts[0].about == "Beyond 2 r = 4 there is more than rounding."
+
+
+@pytest.mark.parametrize("width", [64, 400])
+def test_a_singular_value_near_the_tolerance_makes_lemma_1_fail_nowhere(width):
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        u = np.linalg.qr(generator.normal(size=(6, 6)))[0]
+        v = np.linalg.qr(generator.normal(size=(width, 6)))[0]
+        tail = generator.uniform(0.2, 1.2) * width * np.finfo(float).eps
+        step = np.outer(u[:, 0], v[:, 0]) + tail * np.outer(u[:, 1], v[:, 1])
+        h = 1e-6 * generator.normal(size=(6, width)) + np.outer(u[:, 1] + u[:, 2], v[:, 1])
+        # so small a step is what is left of other - h only where h is 0, so it is put in by itself
+        found = lemma1_of_step(h, step)
+        assert found.holds, seed
+
+
+def lemma1_of_step(h, step):
+    """Lemma 1 with Delta H given: of a size that other - H would round away."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("gramviz.gram.lemmas.strongest_part", lambda *_: torch.from_numpy(step))
+        return lemma1(torch.from_numpy(h), torch.from_numpy(h + step), 2, 1.0)
+
+
 def test_a_change_that_cancels_to_first_order_has_rank_0_not_that_of_its_rounding():
     h = draw(6, 30, 8)
     turn = draw(7, 8, 8)
@@ -162,6 +210,7 @@ def test_lemma_2_against_numpy(size, sign):
     assert got["top-1 energy before"] == pytest.approx(share_of_first(a @ a.T))
     assert got["top-1 energy after"] == pytest.approx(share_of_first(moved @ moved.T))
     assert found.holds == (mean @ drift > 0) == (sign > 0)
+    assert found.because.startswith("Claim: R grows to first order. mean(h) . a = ")
     drawn = lines(found, 0)
     for s, r in zip(drawn["exact"].x, drawn["exact"].y, strict=True):
         part = a + np.outer(one, s / size * drift)

@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
 from gramviz.errors import BusyError, CheckpointError, GramvizError, InputError
 from gramviz.serving import engine as engine_module
@@ -314,3 +315,17 @@ def test_spectra_of_what_is_not_there_are_refused(engine, ids, patches, layer):
     with pytest.raises(GramvizError):
         list(engine.spectra(picture(), ids, patches, layer=layer))
     assert len(list(engine.spectra(picture(), IDS, 6))) == 4
+
+
+def test_a_number_too_long_to_be_written_is_refused_in_a_sentence(engine):
+    with pytest.raises(InputError, match="a number of thousands of digits patches on the long side"):
+        engine.features(picture(), IDS[0], 10**5000)
+    with pytest.raises(InputError, match="no patch at row a number of thousands of digits, column 0"):
+        engine.similarity(picture(), IDS[0], 8, 10**5000, 0)
+
+
+def test_the_bytes_of_cached_features_are_all_counted(engine):
+    found = engine.features(picture(), IDS[0], 10)
+    tensors = [value for value in vars(found).values() if isinstance(value, torch.Tensor)]
+    assert len(tensors) == 5
+    assert engine._results.used == sum(each.numel() * each.element_size() for each in tensors)

@@ -1,5 +1,6 @@
 """The engine's way to the theory lab: material built once, identical requests computed once, bad values refused."""
 
+import json
 import threading
 
 import numpy as np
@@ -146,6 +147,27 @@ def test_what_cannot_be_asked(engine, counted):
     with pytest.raises(CheckpointError, match="no checkpoint 'nobody'"):
         engine.theory(picture(), "nobody", "eq1", {})
     assert counted["extract"] == 0
+
+
+def test_what_is_measured_meanwhile_is_drawn_and_a_damaged_file_spoils_no_card(engine, tmp_path, caplog):
+    def row(step):
+        return {"arm": "plain", "run": "tiny", "seed": 0, "step": step, "global_common_b1": 0.5}
+
+    path = tmp_path / "tiny" / "metrics.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(row(100)))
+    (first,) = engine.theory(picture(), PLAIN, "eq34", {}).charts[1].lines
+    assert first.x == (100,)
+    path.write_text("\n".join(json.dumps(row(step)) for step in (100, 900)))
+    (second,) = engine.theory(picture(), PLAIN, "eq34", {}).charts[1].lines
+    assert second.x == (100, 900)
+    path.write_text("{")
+    for name in ("eq1", "eq34"):
+        assert engine.theory(picture(), PLAIN, name, {}).holds is not None
+    assert len(engine.theory(picture(), PLAIN, "eq34", {}).charts) == 1
+    assert "without the measurements of tiny" in caplog.text
+    with pytest.raises(CheckpointError, match="is not JSON"):
+        engine.trajectory("tiny")
 
 
 def test_features_that_are_not_finite_are_said_and_a_neighbour_s_are_left_out(tmp_path):

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from gramviz.data.samples import load
 from gramviz.errors import InputError
 from gramviz.gram.finding import Finding
+from gramviz.gram.telling import told
 from gramviz.metrics.pushes import BlockPush
 from gramviz.serving import lab, local_step
 from gramviz.serving.lab import CARDS, Choice, Material, Slider, blackboard, card, check
@@ -81,12 +83,18 @@ def test_the_cards_are_those_of_the_post_in_its_order():
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("kind", ["photograph", "blackboard", "one colour", "nothing"])
+@pytest.mark.parametrize("kind", ["photograph", "blackboard", "one colour", "nothing", "collapsed", "wide"])
 def test_every_card_has_a_sentence_and_finite_numbers_at_every_end_of_its_controls(name, kind, material):
     if kind == "photograph":
         chosen = material
     elif kind == "blackboard":
         chosen = blackboard()
+    elif kind == "wide":  # d > P
+        wide = draw(3, 6, 50)
+        chosen = Material(wide, wide[0], wide[:, 0].abs(), (2, 3), other=draw(4, 6, 50), other_name="another")
+    elif kind == "collapsed":
+        alike = torch.ones(40, 3, dtype=torch.float64)
+        chosen = Material(alike, alike[0], alike[:, 0], (5, 8), other=draw(5, 40, 3), other_name="another")
     else:
         fill = 0.0 if kind == "nothing" else 1.0
         flat = torch.full((40, 3), fill, dtype=torch.float64)
@@ -96,6 +104,7 @@ def test_every_card_has_a_sentence_and_finite_numbers_at_every_end_of_its_contro
         assert isinstance(found, Finding)
         values(found)
         assert found.because.endswith(".")
+        assert all(chart.about.endswith(".") and "nan" not in chart.about for chart in found.charts)
         assert "nan" not in found.because
         assert "inf" not in found.because.replace("information", "")
         assert "\u2014" not in found.because
@@ -114,6 +123,17 @@ def test_every_card_has_a_sentence_and_finite_numbers_at_every_end_of_its_contro
         ("lemma2", {"size": float("inf")}, "from 0 to 2"),
         ("lemma2", {"direction": "up"}, "must be one of mean, opposite, random"),
         ("lemma2", {"direction": 1}, "must be one of mean"),
+        (
+            "lemma2",
+            {"direction": 10**5000},
+            "direction is 'a number of thousands of digits'; it must be one of",
+        ),
+        (
+            "lemma1",
+            {"rank": 10**5000},
+            "rank is 'a number of thousands of digits'; it must be a whole number",
+        ),
+        ("eq2", {"rate": -(10**5000)}, "it must be a number from 0.0001 to 10"),
         ("eq2", {"rate": 20}, "from 0.0001 to 10"),
         ("eq2", {"rate": "1"}, "rate is '1'"),
         ("eq7", {"epsilon": None}, "epsilon is 'None'"),
@@ -123,6 +143,11 @@ def test_every_card_has_a_sentence_and_finite_numbers_at_every_end_of_its_contro
 def test_what_cannot_be_is_named_with_its_range(name, given, message):
     with pytest.raises(InputError, match=message):
         check(name, blackboard(), given)
+
+
+def test_descent_and_change_begin_where_there_is_something_to_see():
+    assert card("prop2").checked({})["steps"] == 6
+    assert card("lemma1").checked({})["size"] == pytest.approx(0.1)
 
 
 def test_sliders_of_logarithms_take_the_number_itself():
@@ -160,7 +185,7 @@ def test_the_blackboard_by_hand():
     )
 
     # Delta H = [[0, 1], [0, 0], [1, 0], [1, 0]]: singular values sqrt 2 and 1
-    lemma = check("lemma1", board, {"rank": 2})
+    lemma = check("lemma1", board, {"rank": 2, "size": 1.0})
     step = [[0, 1], [0, 0], [1, 0], [1, 0]]
     np.testing.assert_allclose(next(m for m in lemma.matrices if m.name == "Delta H").rows, step, atol=1e-14)
     assert values(lemma)["relative size of the step"] == pytest.approx(math.sqrt(3 / 15))
@@ -289,6 +314,7 @@ def test_equation_3_and_4_against_plain_autograd(material):
         assert got["common share by chance"] == 1 / 36
         finding = check("eq34", material, {"block": back})
         assert finding.holds == (common >= 0.5)
+        assert finding.because.startswith("Claim: one push for all patches. At the input of")
         assert f"block {block} (of 0 to 1)" in finding.because
         assert finding.charts[0].mark == block
 
@@ -367,6 +393,19 @@ def test_equation_2_says_where_it_holds(material, monkeypatch):
     found = check("eq2", material, {})
     assert found.holds is True
     assert "moves weights, not patches" not in found.because
+    assert found.because.startswith(
+        "Claim: a training step moves masked patches along -R W. The formula's step"
+    )
+
+
+def test_the_caption_of_the_rates_is_made_from_the_errors(material):
+    chart = check("eq2", material, {}).charts[0]
+    for line in chart.lines:
+        assert f"{told(min(line.y))} to {told(max(line.y))}" in chart.about
+    exact = SimpleNamespace(rate_errors=((0.1, 1e-12, math.inf), (1.0, 2e-12, 0.25)))
+    about = local_step._rate_chart(exact, 0.1).about
+    assert "formula at its best scale is off by 1e-12 to 2e-12 of the true step" in about
+    assert "the first order by 0.25 to 0.25" in about
 
 
 def test_the_first_order_is_right_at_small_rates_only(material):

@@ -78,6 +78,18 @@ def test_the_condition_that_the_post_does_not_name_is_on_the_card():
     assert "h¯·a>0" in letters(re.search("only if .*?(<math.*?</math>)", html)[1])
 
 
+def test_what_a_verdict_is_not_about_is_on_its_card():
+    for name, words in (
+        ("eq2", "not the AdamW of the run"),
+        ("eq34", "not what patches do after a step on weights"),
+        ("prop2", "nothing comes back"),
+    ):
+        assert words in STATEMENTS[name].condition
+    assert "quadruples" in STATEMENTS["lemma2"].symbols
+    assert "to first order" in STATEMENTS["eq7"].symbols
+    assert {r"$W$", r"$\eta$"} <= set(re.findall(r"\$[^$]*\$", STATEMENTS["eq34"].symbols))
+
+
 def test_with_maths_escapes_what_is_no_maths():
     assert with_maths("a < b & $x$ y") == f'a &lt; b &amp; <span class="gv-formula">{mathml("x")}</span> y'
 
