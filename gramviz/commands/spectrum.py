@@ -13,7 +13,7 @@ from gramviz.errors import InputError
 
 if TYPE_CHECKING:
     from gramviz.metrics.spectra import Spectra
-    from gramviz.serving.engine import SpectralView
+    from gramviz.serving.views import SpectralView
 
 FIRST = 10  # eigenvalues in the table
 NAMES = 22  # letters for the names at its left

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
 
 from gramviz.checkpoints.curves import metrics_stamp, read_metrics
 from gramviz.checkpoints.manifest import CheckpointInfo, CheckpointStore
@@ -25,9 +21,8 @@ from gramviz.data.samples import load as load_sample
 from gramviz.errors import CheckpointError, InputError
 from gramviz.gram.finding import Finding
 from gramviz.gram.projection import pca_basis, pca_rgb
-from gramviz.gram.similarity import cosine_map, low_rank_factor, quantize_float16, query_vector
+from gramviz.gram.similarity import cosine_map, query_vector
 from gramviz.gram.spectrum import eigenvalues, measures, rayleigh_along_ones
-from gramviz.metrics.spectra import Spectra, spectra_of
 from gramviz.serving import lab
 from gramviz.serving.cache import ByteCache
 from gramviz.serving.controls import shown
@@ -35,6 +30,18 @@ from gramviz.serving.lab import Values
 from gramviz.serving.material import Material, material_of, neighbour
 from gramviz.serving.rehearsal import training_of
 from gramviz.serving.settings import Settings, choose_device
+from gramviz.serving.views import (
+    Ask,
+    Key,
+    SpectralView,
+    View,
+    checked_patches,
+    colour_bytes,
+    flat_patches,
+    is_index,
+    spectral_view_of,
+    view_of,
+)
 from gramviz.serving.worker import DeviceWorker
 from gramviz.training.heads import heads_from
 from gramviz.vit.backbones import DenseBackbone
@@ -42,62 +49,12 @@ from gramviz.vit.features import PatchFeatures, extract
 from gramviz.vit.images import Picture
 
 MIB = 2**20
-PATCHES = (4, 64)  # fewest and most patches on the long side
 MOST_CHECKPOINTS = 64
-FACTOR_TOLERANCE = 1e-3
 OVERHEAD = 1024  # bytes of a cached result beside its arrays
 POINT = 128  # bytes that a point of a finding's chart takes
 PARSED = 8  # about how many times the size of its file a run's rows take in memory
 
-Key = tuple[Hashable, ...]
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class View:
-    """What the page needs of one checkpoint for one picture.
-
-    grid: (rows, columns), P patches in all. factor: little-endian float16, (P + 1, rank) row by row, the last row
-    the CLS token; the product of two rows is their cosine up to `error`. colours: uint8 (P, 3), the first three
-    principal components as RGB. measures: cls_alignment, mean_similarity, effective_rank, top1_energy of G.
-    seconds: what it took to compute; cached: whether it was there already.
-    """
-
-    checkpoint: CheckpointInfo
-    grid: tuple[int, int]
-    factor: bytes
-    rank: int
-    error: float
-    colours: bytes
-    measures: dict[str, float]
-    seconds: float
-    cached: bool
-
-
-@dataclass(frozen=True, eq=False)
-class SpectralView:
-    """The spectra of one checkpoint for one picture, or in one sentence why there are none; times as in `View`."""
-
-    checkpoint: CheckpointInfo
-    spectra: Spectra | None
-    problem: str | None
-    seconds: float
-    cached: bool
-
-
-@dataclass(frozen=True, eq=False)
-class _Ask:
-    """One picture for one checkpoint, with everything that what is computed of it depends on."""
-
-    picture: Picture
-    info: CheckpointInfo
-    patches: int
-    layer: int
-
-    def key(self, what: str) -> Key:
-        """Under what the result is known: content of picture and weights, not their names."""
-        return (what, self.picture.digest, self.info.sha256, self.patches, self.layer)
 
 
 class Engine:
@@ -169,19 +126,19 @@ class Engine:
     def _each(
         self,
         what: str,
-        work: Callable[[_Ask], Any],
+        work: Callable[[Ask], Any],
         picture: Picture,
         ids: Sequence[str],
         patches: int,
         layer: int,
     ) -> Iterator[tuple[CheckpointInfo, Any, bool]]:
         """(checkpoint, result, whether it was there already) of each, as soon as it is ready."""
-        patches = _checked_patches(patches)
+        patches = checked_patches(patches)
         asked: list[tuple[Future[Any], CheckpointInfo, Key]] = []
         ready: list[tuple[CheckpointInfo, Any, bool]] = []
         try:
             for info in self._checked_ids(ids):
-                ask = _Ask(picture, info, patches, layer)
+                ask = Ask(picture, info, patches, layer)
                 key = ask.key(what)
                 found = self._results.get(key)
                 if found is not None:
@@ -205,8 +162,8 @@ class Engine:
 
         Raises InputError where the networks differ in width.
         """
-        patches = _checked_patches(patches)
-        asks = [_Ask(picture, info, patches, layer) for info in self._checked_ids(ids)]
+        patches = checked_patches(patches)
+        asks = [Ask(picture, info, patches, layer) for info in self._checked_ids(ids)]
         key = ("colours", *(ask.key("features") for ask in asks))
         found: list[bytes] | None = self._results.get(key)
         if found is None:
@@ -232,12 +189,12 @@ class Engine:
         def work() -> dict[str, Any]:
             features = self._features(ask)
             rows, columns, _ = features.patches.shape
-            if not (_is_index(row, rows) and _is_index(column, columns)):
+            if not (is_index(row, rows) and is_index(column, columns)):
                 raise InputError(
                     f"There is no patch at row {shown(row)}, column {shown(column)}; "
                     f"the grid has {rows} rows and {columns} columns."
                 )
-            flat = _flat(features)
+            flat = flat_patches(features)
             cosines = cosine_map(flat, query_vector(flat, [int(row) * columns + int(column)]))
             return {
                 "checkpoint": checkpoint_id,
@@ -257,7 +214,7 @@ class Engine:
 
         def work() -> dict[str, Any]:
             features = self._features(ask)
-            flat = _flat(features)
+            flat = flat_patches(features)
             return {
                 "checkpoint": checkpoint_id,
                 "grid": list(features.patches.shape[:2]),
@@ -293,14 +250,14 @@ class Engine:
             found = self._worker.submit(key, partial(self._kept, key, job)).result()
         return found
 
-    def _ask(self, picture: Picture, checkpoint_id: str, patches: int, layer: int) -> _Ask:
-        return _Ask(picture, self._store.get(checkpoint_id), _checked_patches(patches), layer)
+    def _ask(self, picture: Picture, checkpoint_id: str, patches: int, layer: int) -> Ask:
+        return Ask(picture, self._store.get(checkpoint_id), checked_patches(patches), layer)
 
     # All tensor work runs in the worker's thread: each further thread that used torch would bring a pool of its own,
     # and the pools would fight over the same cores (measured: 1.7 times the bare forwards instead of 1.2). What
     # was in flight when a job was submitted is in the cache when it runs.
 
-    def _features(self, ask: _Ask) -> PatchFeatures:
+    def _features(self, ask: Ask) -> PatchFeatures:
         found: PatchFeatures | None = self._results.get(ask.key("features"))
         if found is not None:
             return found
@@ -316,36 +273,16 @@ class Engine:
         self._results.put(ask.key("features"), features, sum(t.numel() * t.element_size() for t in tensors))
         return features
 
-    def _view(self, ask: _Ask) -> View:
+    def _view(self, ask: Ask) -> View:
         started = time.perf_counter()
-        features = self._features(ask)
-        flat = _flat(features)
-        factor = low_rank_factor(torch.cat([flat, features.cls[None]]), FACTOR_TOLERANCE)
-        stored = quantize_float16(factor.rows)
-        rows, columns, _ = features.patches.shape
-        view = View(
-            checkpoint=ask.info,
-            grid=(rows, columns),
-            factor=stored.values.numpy().astype("<f2", copy=False).tobytes(),
-            rank=factor.rows.shape[1],
-            error=factor.error + stored.error,
-            colours=_colour_bytes(pca_rgb(flat, pca_basis([flat]))),
-            measures=measures(flat, features.cls),
-            seconds=time.perf_counter() - started,
-            cached=False,
-        )
+        view = view_of(ask.info, self._features(ask), started)
         self._results.put(ask.key("view"), view, len(view.factor) + len(view.colours) + OVERHEAD)
         return view
 
-    def _spectral(self, ask: _Ask) -> SpectralView:
+    def _spectral(self, ask: Ask) -> SpectralView:
         started = time.perf_counter()
-        features = self._features(ask)
-        try:
-            found, problem = spectra_of(features), None
-        except InputError as error:
-            found, problem = None, str(error)
-        view = SpectralView(ask.info, found, problem, time.perf_counter() - started, cached=False)
-        self._results.put(ask.key("spectra"), view, (found.nbytes if found else 0) + OVERHEAD)
+        view = spectral_view_of(ask.info, self._features(ask), started)
+        self._results.put(ask.key("spectra"), view, (view.spectra.nbytes if view.spectra else 0) + OVERHEAD)
         return view
 
     def _kept(self, key: Key, job: Callable[[], Finding]) -> Finding:
@@ -354,14 +291,14 @@ class Engine:
         self._results.put(key, found, POINT * points + 2 * OVERHEAD)
         return found
 
-    def _theory(self, ask: _Ask, key: Key, card: str, values: Values) -> Finding:
+    def _theory(self, ask: Ask, key: Key, card: str, values: Values) -> Finding:
         material: Material | None = self._results.get(key)
         if material is None:
             material = self._material(ask)
             self._results.put(key, material, material.nbytes + OVERHEAD)
         return lab.check(card, material, values)
 
-    def _material(self, ask: _Ask) -> Material:
+    def _material(self, ask: Ask) -> Material:
         features, info = self._features(ask), ask.info
         run = [other for other in self._store.all() if other.run == info.run]
         training = None
@@ -389,12 +326,12 @@ class Engine:
             log.warning("the theory lab goes without the measurements of %s: %s", run, error)
             return ()
 
-    def _colours(self, key: Key, asks: Sequence[_Ask]) -> list[bytes]:
-        features = [_flat(self._features(ask)) for ask in asks]
+    def _colours(self, key: Key, asks: Sequence[Ask]) -> list[bytes]:
+        features = [flat_patches(self._features(ask)) for ask in asks]
         if len({rows.shape[1] for rows in features}) > 1:
             raise InputError("One colour basis needs networks of one width; these checkpoints differ.")
         basis = pca_basis(features)
-        colours = [_colour_bytes(pca_rgb(rows, basis)) for rows in features]
+        colours = [colour_bytes(pca_rgb(rows, basis)) for rows in features]
         self._results.put(key, colours, sum(map(len, colours)) + OVERHEAD)
         return colours
 
@@ -413,25 +350,3 @@ class Engine:
                 f"{len(unique)} checkpoints were asked for; choose between 1 and {MOST_CHECKPOINTS}."
             )
         return [self._store.get(checkpoint_id) for checkpoint_id in unique]
-
-
-def _colour_bytes(colours: Tensor) -> bytes:
-    return np.ascontiguousarray((colours * 255).round().to(torch.uint8).numpy()).tobytes()
-
-
-def _flat(features: PatchFeatures) -> Tensor:
-    """(rows, columns, d) -> [P, d]"""
-    return features.patches.flatten(0, 1)
-
-
-def _checked_patches(patches: int) -> int:
-    low, high = PATCHES
-    if isinstance(patches, bool) or not isinstance(patches, int | float) or not low <= patches <= high:
-        raise InputError(
-            f"{shown(patches)} patches on the long side is out of range; choose {low} to {high}."
-        )
-    return int(patches)
-
-
-def _is_index(value: Any, count: int) -> bool:
-    return isinstance(value, int | float) and 0 <= value < count and value == int(value)

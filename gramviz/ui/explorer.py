@@ -16,7 +16,7 @@ import gradio as gr
 from gradio.processing_utils import hash_bytes
 
 from gramviz.checkpoints.manifest import CheckpointInfo
-from gramviz.serving.engine import View
+from gramviz.serving.views import View
 from gramviz.ui.colours import as_hex, diverging, sequential
 from gramviz.ui.theme import ARMS
 from gramviz.ui.web import web_component

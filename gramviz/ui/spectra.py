@@ -19,7 +19,7 @@ from gramviz.checkpoints.manifest import CheckpointInfo
 from gramviz.errors import InputError
 from gramviz.gram.orders import hilbert_order
 from gramviz.metrics.spectra import CLUSTERS, Spectra
-from gramviz.serving.engine import SpectralView, View
+from gramviz.serving.views import SpectralView, View
 from gramviz.ui import curves
 from gramviz.ui.colours import as_hex, diverging, sequential
 from gramviz.ui.explorer import MAP_STYLES, Comparison, arms_config, cached_file, factor_entry

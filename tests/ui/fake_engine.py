@@ -17,7 +17,7 @@ from gramviz.errors import CheckpointError, InputError
 from gramviz.gram.finding import Finding
 from gramviz.metrics.spectra import spectra_of
 from gramviz.serving import lab
-from gramviz.serving.engine import SpectralView, View
+from gramviz.serving.views import SpectralView, View
 from gramviz.vit.backbones import NetworkConfig
 from gramviz.vit.features import PatchFeatures
 from gramviz.vit.images import Picture, grid_for, to_tensor

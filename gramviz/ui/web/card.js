@@ -65,6 +65,7 @@ function update() {
   find(".gv-trouble").hidden = !failed;
   if (!failed) {
     setText(find(".gv-spoken"), value.spoken);
+    theorem().classList.add("gv-answered"); // a class, since :has() makes every plot of the page slow to mount
     plotBox().style.minHeight = value.height + "px"; // Gradio takes the old plot away before the new one is there
     theorem().classList.toggle("gv-chartless", !value.height);
   }
