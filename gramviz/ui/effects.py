@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from gramviz.gram.finding import MINUS
 from gramviz.ui import curves
 from gramviz.ui.curves import History, Row, common_steps, history, measure
 
-MINUS = "\u2212"
 ENOUGH = 3  # seeds for a verdict
 
 
