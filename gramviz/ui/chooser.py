@@ -109,11 +109,16 @@ def chooser(checkpoints: Sequence[CheckpointInfo], default_ids: Sequence[str], f
 
 def layers_of(checkpoints: Sequence[CheckpointInfo]) -> int:
     """How many layers every one of the networks has: the depth of the shallowest; 1 where there is no checkpoint."""
+    return min(depths_of(checkpoints), default=1)
+
+
+def depths_of(checkpoints: Sequence[CheckpointInfo]) -> list[int]:
+    """The depth of each different network among the checkpoints."""
     networks: list[NetworkConfig] = []
     for info in checkpoints:
         if info.network not in networks:
             networks.append(info.network)
-    return min((depth_of(network) for network in networks), default=1)
+    return [depth_of(network) for network in networks]
 
 
 def _thumbnail(sample: str) -> str:

@@ -22,8 +22,8 @@ from gramviz.ui.theme import ARMS
 from gramviz.ui.web import web_component
 from gramviz.vit.images import Picture, grid_for, to_jpeg
 
-# What every component with maps and a photograph to point at is made of.
-MAP_SCRIPTS = (
+# What every component with maps and a photograph is made of, and what those that share their marks have besides.
+PICTURE_SCRIPTS = (
     "text.js",
     "fold.js",
     "maths.js",
@@ -33,8 +33,8 @@ MAP_SCRIPTS = (
     "map.js",
     "download.js",
     "photo.js",
-    "marks.js",
 )
+MAP_SCRIPTS = (*PICTURE_SCRIPTS, "marks.js")
 SCRIPTS = (
     *MAP_SCRIPTS,
     "fork.js",

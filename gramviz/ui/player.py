@@ -19,6 +19,7 @@ SCRIPTS = (
     *MAP_SCRIPTS,
     "track.js",
     "player.js",
+    "again.js",
     "timeline.js",
     "plots.js",
     "figure1.js",

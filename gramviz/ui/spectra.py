@@ -22,22 +22,22 @@ from gramviz.metrics.spectra import CLUSTERS, Spectra
 from gramviz.serving.views import SpectralView, View
 from gramviz.ui import curves
 from gramviz.ui.colours import as_hex, diverging, sequential
-from gramviz.ui.explorer import MAP_STYLES, Comparison, arms_config, cached_file, factor_entry
+from gramviz.ui.explorer import (
+    MAP_STYLES,
+    PICTURE_SCRIPTS,
+    Comparison,
+    arms_config,
+    cached_file,
+    factor_entry,
+)
 from gramviz.ui.web import web_component
 
 SCRIPTS = (
-    "text.js",
-    "fold.js",
-    "maths.js",
-    "colours.js",
-    "stage.js",
-    "query.js",
-    "map.js",
-    "download.js",
-    "photo.js",
+    *PICTURE_SCRIPTS,
     "fork.js",
     "plots.js",
     "spectra.js",
+    "again.js",
     "spectra_map.js",
     "spectra_views.js",
     "spectra_matrix.js",

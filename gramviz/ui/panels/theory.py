@@ -15,12 +15,11 @@ from gramviz.errors import GramvizError
 from gramviz.gram.finding import Finding
 from gramviz.serving.engine import Engine
 from gramviz.serving.lab import CARDS
-from gramviz.ui.chooser import Request
+from gramviz.ui.chooser import Request, depths_of
 from gramviz.ui.figures.lab import figure
 from gramviz.ui.findings import details, verdict, verdict_word
 from gramviz.ui.panels.explore import SIMULTANEOUS, UNEXPECTED
 from gramviz.ui.theory import Question, answer, lab_card, lab_head
-from gramviz.vit.backbones import depth_of
 from gramviz.vit.images import Picture
 
 log = logging.getLogger(__name__)
@@ -29,8 +28,7 @@ log = logging.getLogger(__name__)
 def theory_panel(engine: Engine, choice: gr.HTML) -> None:
     """Add the panel in whose context it is called. It is about the picture that `choice`, the chooser, has."""
     head = lab_head(engine.checkpoints())
-    networks = [info.network for info in engine.checkpoints()]
-    depth = max(depth_of(each) for index, each in enumerate(networks) if each not in networks[:index])
+    depth = max(depths_of(engine.checkpoints()))
     with gr.Column(elem_classes="gv-lab"):
         for card in CARDS:
             with gr.Row(elem_classes="gv-theorem"):

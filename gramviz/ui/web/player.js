@@ -52,19 +52,6 @@ function wake() {
   }
 }
 
-/** Show what went wrong and offer another try; without a sentence, take both away. */
-function showFailure(sentence) {
-  failed = Boolean(sentence);
-  showError(sentence);
-  find(".gv-again").hidden = !failed;
-}
-
-find(".gv-again").addEventListener("click", () => {
-  stale = true;
-  wake();
-  showStatus();
-});
-
 function showRuns() {
   const buttons = config.runs.map((name) => {
     const button = make("button", "gv-button", name);

@@ -44,19 +44,6 @@ function wake() {
   trigger("input", { token: asked, columns: roomFor });
 }
 
-/** Show what went wrong and offer another try; without a sentence, take both away. */
-function showFailure(sentence) {
-  failed = Boolean(sentence);
-  showError(sentence);
-  find(".gv-again").hidden = !failed;
-}
-
-find(".gv-again").addEventListener("click", () => {
-  stale = true;
-  wake();
-  showStatus();
-});
-
 // ---- what Python sends -----------------------------------------------------------------------------------------
 
 function update() {
