@@ -70,7 +70,9 @@ def distort(
         return _uniform(count, -spread, spread, generator).view(-1, 1, 1, 1) * strength
 
     jitter = chance(0.8)
-    basis = torch.tensor(_TO_YIQ, device=views.device)
+    basis = torch.tensor(_TO_YIQ)
+    # inverted on the CPU: a GPU would be waited for, a view at a time
+    basis, inverse = (matrix.to(views.device) for matrix in (basis, torch.linalg.inv(basis)))
     yiq = torch.einsum("ij,bjhw->bihw", basis, views)
     luma, chroma = yiq[:, :1], yiq[:, 1:]
     luma = luma * (1 + jitter * amount(0.4))
@@ -80,7 +82,7 @@ def distort(
     angle = 2 * math.pi * jitter * amount(0.1)
     i, q = chroma[:, :1], chroma[:, 1:]
     turned = torch.cat([luma, i * angle.cos() - q * angle.sin(), i * angle.sin() + q * angle.cos()], dim=1)
-    views = torch.einsum("ij,bjhw->bihw", torch.linalg.inv(basis), turned)
+    views = torch.einsum("ij,bjhw->bihw", inverse, turned)
     views = torch.lerp(
         views, _blur(views, _uniform(count, 0.1, 1.2, generator)), chance(0.5) * min(strength, 1)
     )
