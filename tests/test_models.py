@@ -24,6 +24,8 @@ MODELS = Path(__file__).resolve().parents[1] / "models"
 STORE = CheckpointStore.open(MODELS)
 CPU = torch.device("cpu")
 RUNS = sorted({info.run for info in STORE.all()})
+CARDS = sorted(path.parent.name for path in MODELS.glob("*/README.md"))
+WITHOUT_WEIGHTS = sorted(set(CARDS) - set(RUNS))
 
 
 def config_of(run, branch):
@@ -69,6 +71,22 @@ def test_the_arms_differ_by_their_gram_section_alone_and_the_recipe_gives_them()
             assert {**config, "gram": 0} == {**configs["plain"], "gram": 0}
         plain, gram = (configs[name]["gram"] for name in ("plain", "gram"))
         assert {**plain, "weight": 0} == {**gram, "weight": 0}
+
+
+def test_a_run_of_which_rows_alone_are_kept_has_its_card_and_its_recipe():
+    assert WITHOUT_WEIGHTS == ["caltech-d128-batch256"]
+    for run in WITHOUT_WEIGHTS:
+        recipe = load_recipe(run)
+        for arm in ("plain", "gram"):
+            config = TrainConfig.from_dict(config_of(run, arm))
+            assert config == recipe.config_for(arm, config.seed)
+        rows = [row for row in read_metrics(MODELS, run) if "step" in row]
+        assert {row["run"] for row in rows} == {run}
+        assert {row["seed"] for row in rows if row["arm"] == "gram"} == {0, 1, 2}
+        assert all(row["images_seen"] == row["step"] * recipe.config.batch_size for row in rows)
+        card = (MODELS / run / "README.md").read_text(encoding="utf-8")
+        for word in ("no weights", "CC BY 4.0", "BSDS500", "How to rerun", "What it does not show"):
+            assert word in card, word
 
 
 def test_no_file_lies_there_that_no_row_names():
@@ -154,7 +172,7 @@ def test_the_main_arms_were_run_with_three_seeds():
 
 def test_every_number_in_a_cards_table_is_one_that_was_measured():
     """Rows such as `| without Gram, 4,000 | 0.733 | ... |` hold the means over the seeds that the table names."""
-    for run in RUNS:
+    for run in CARDS:
         rows = read_metrics(MODELS, run)
         card = (MODELS / run / "README.md").read_text(encoding="utf-8")
         (table,) = re.findall(r"<!-- measured: ([\w ,]+) -->\n((?:\|.*\n)+)", card)
