@@ -153,6 +153,17 @@ class TrainConfig:
             f"batch_size is {self.batch_size}; it must be between 2 and 65,536",
         )
         _require(self.seed >= 0, f"seed is {self.seed}; it must be >= 0")
+        if self.gram_alone:
+            _require(self.gram.weight > 0, "every loss has weight 0; at least one must be above 0 to train")
+            _require(
+                self.gram.start == 0,
+                f"the Gram loss alone starts at step {self.gram.start}; without another loss it must start at 0",
+            )
+
+    @property
+    def gram_alone(self) -> bool:
+        """Whether nothing but the Gram loss is trained on: no self-distillation, so no heads and no EMA teacher."""
+        return self.loss.dino == self.loss.ibot == self.loss.koleo == 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able data; `from_dict` is its inverse."""

@@ -17,26 +17,14 @@ from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gramviz.errors import ConfigError
-from gramviz.gram.losses import (
-    dino_loss,
-    gram_loss,
-    ibot_loss,
-    koleo_loss,
-    sinkhorn_knopp,
-    softmax_center,
-    update_center,
-)
-from gramviz.training.config import LossConfig, OptimizerConfig, TrainConfig
+from gramviz.training.config import OptimizerConfig, TrainConfig
+from gramviz.training.objective import compute_losses
 from gramviz.training.parallel import ALONE, Peers
 from gramviz.training.state import TrainState, take_gram_teacher
-from gramviz.training.views import Views, make_views
-from gramviz.vit.backbones import DenseBackbone
-
-CENTER_MOMENTUM = 0.9
+from gramviz.training.views import make_views
 
 
 class ImageSource(Protocol):
@@ -177,84 +165,13 @@ def _weights(config: TrainConfig) -> dict[str, float]:
     return {"dino": loss.dino, "ibot": loss.ibot, "koleo": loss.koleo, "gram": config.gram.weight}
 
 
-def compute_losses(
-    state: TrainState, config: TrainConfig, views: Views, peers: Peers = ALONE
-) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
-    """The losses of one batch (before weighting) and the two centres as they are after it.
-
-    `views` are this process's; the mean over `peers` of each loss is that of the whole batch.
-    """
-    student, teacher, loss = state.student, state.teacher, config.loss
-    count = len(views.globals) // 2
-    with torch.no_grad():
-        (target,) = teacher.backbone(views.globals)
-        cls_targets, dino_center = _targets(
-            teacher.dino_head(target.cls, peers), state.dino_center, loss, peers
-        )
-        patch_targets, ibot_center = _targets(
-            teacher.ibot_head(target.patches[views.masks], peers), state.ibot_center, loss, peers
-        )
-    (tokens,) = student.backbone(views.globals, mask=views.masks, mask_token=student.mask_token)
-    cls = tokens.cls
-    if len(views.locals):
-        (local,) = student.backbone(views.locals)
-        cls = torch.cat([cls, local.cls])
-    cls_logits = student.dino_head(cls, peers).view(-1, count, config.head.prototypes)
-    patch_logits = student.ibot_head(tokens.patches[views.masks], peers)
-    first, second = (peers.gather(view)[0] for view in tokens.cls.split(count))
-    losses = {
-        "dino": dino_loss(
-            cls_logits, cls_targets.view(2, count, -1), loss.student_temperature, skip_same=True
-        ),
-        "ibot": ibot_loss(
-            patch_logits, patch_targets, loss.student_temperature, _mask_weights(views.masks, peers)
-        ),
-        "koleo": (koleo_loss(first) + koleo_loss(second)) / 2,
-    }
-    if views.clean is not None:
-        assert state.gram_teacher is not None, "the Gram teacher is taken before Gram anchoring starts"
-        anchor = gram_targets(state.gram_teacher, views.clean, config.gram.resolution)
-        losses["gram"] = gram_loss(tokens.patches, anchor)
-    return losses, (dino_center, ibot_center)
-
-
-@torch.no_grad()
-def gram_targets(teacher: DenseBackbone, images: Tensor, resolution: int) -> Tensor:
-    """Patch features of the Gram teacher on the student's grid: [B, P, d], not yet normalised.
-
-    A teacher that saw the images at twice the size has its grid brought down by bicubic interpolation
-    (align_corners false, no antialias) before normalisation, as in DINOv3.
-    """
-    (tokens,) = teacher(images)
-    if resolution == 1:
-        return tokens.patches
-    rows, columns = (side // teacher.patch_size for side in images.shape[-2:])
-    grid = tokens.patches.float().transpose(1, 2).unflatten(2, (rows, columns))
-    size = (rows // resolution, columns // resolution)
-    return F.interpolate(grid, size, mode="bicubic", align_corners=False).flatten(2).transpose(1, 2)
-
-
-def _targets(logits: Tensor, center: Tensor, loss: LossConfig, peers: Peers) -> tuple[Tensor, Tensor]:
-    """Targets of this process's logits [N, K], made over the logits of all peers, and the centre after them."""
-    everyones, own = peers.gather(logits)
-    if loss.targets == "sinkhorn":
-        return sinkhorn_knopp(everyones, loss.teacher_temperature)[own], center
-    targets = softmax_center(logits, center, loss.teacher_temperature)
-    return targets, update_center(center, everyones, CENTER_MOMENTUM)
-
-
-def _mask_weights(masks: Tensor, peers: Peers) -> Tensor:
-    """Weight of each masked patch so that every masked view of the batch counts the same: [2 B, P] bool -> [M]."""
-    per_view = masks.sum(1, keepdim=True)
-    weights = peers.count / (per_view.clamp(min=1) * peers.total((per_view > 0).sum()))
-    return weights.expand_as(masks)[masks]
-
-
 @torch.no_grad()
 def _update(state: TrainState, config: TrainConfig, rate: float) -> None:
-    """One optimizer step, then the EMA teacher's."""
+    """One optimizer step, then the EMA teacher's, where there is one."""
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.optimizer.step()
+    if state.teacher is state.student:
+        return
     momentum = _cosine(config.optimizer.ema, config.optimizer.final_ema, state.step / config.steps)
     torch._foreach_lerp_(list(state.teacher.parameters()), list(state.student.parameters()), 1 - momentum)

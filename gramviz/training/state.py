@@ -7,7 +7,7 @@ survives a round trip bit for bit.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -38,6 +38,7 @@ class Learner(nn.Module):
 class TrainState:
     """Student, EMA teacher, Gram teacher (once taken), optimizer, centres and the number of finished steps.
 
+    teacher: the student itself where the Gram loss alone is trained on, which needs no EMA.
     torn: a step is being applied; where it stays so, the weights are of no step and not to be saved.
     """
 
@@ -51,16 +52,24 @@ class TrainState:
     torn: bool = False
 
 
-def new_state(config: TrainConfig, device: torch.device) -> TrainState:
-    """A fresh state; its weights depend on `config.seed` alone and global random state is left as it was."""
+def new_state(
+    config: TrainConfig, device: torch.device, trains: Callable[[str], bool] = lambda _: True
+) -> TrainState:
+    """A fresh state; its weights depend on `config.seed` alone and global random state is left as it was.
+
+    trains: says by its name in the student whether a parameter is trained; the others need no gradient and get no
+    slots in the optimizer.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         # the fused kernel's backward pass is the slower one on a CPU at the short sequences of training
         student = Learner(config, fused_attention=device.type != "cpu")
     student = student.to(device).train()
+    for name, parameter in student.named_parameters():
+        parameter.requires_grad_(trains(name))
     return TrainState(
         student=student,
-        teacher=_frozen(copy.deepcopy(student)),
+        teacher=student if config.gram_alone else _frozen(copy.deepcopy(student)),
         optimizer=_optimizer(student, config),
         dino_center=torch.zeros(config.head.prototypes, device=device),
         ibot_center=torch.zeros(config.head.prototypes, device=device),
@@ -78,8 +87,9 @@ def _frozen(module: M) -> M:
 
 def _optimizer(student: Learner, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW; vectors and the mask token get no weight decay, as is the custom for ViTs."""
-    matrices = [p for p in student.parameters() if p.ndim > 1]
-    vectors = [p for p in student.parameters() if p.ndim <= 1]
+    trained = [p for p in student.parameters() if p.requires_grad]
+    matrices = [p for p in trained if p.ndim > 1]
+    vectors = [p for p in trained if p.ndim <= 1]
     groups = [
         {"params": matrices, "weight_decay": config.optimizer.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
@@ -90,7 +100,8 @@ def _optimizer(student: Learner, config: TrainConfig) -> torch.optim.AdamW:
 def to_tensors(state: TrainState) -> dict[str, Tensor]:
     """Every tensor of the state under a flat name; with `state.step` it is the whole state."""
     tensors = {f"student.{k}": v for k, v in state.student.state_dict().items()}
-    tensors |= {f"teacher.{k}": v for k, v in state.teacher.state_dict().items()}
+    if state.teacher is not state.student:
+        tensors |= {f"teacher.{k}": v for k, v in state.teacher.state_dict().items()}
     tensors |= {"dino_center": state.dino_center, "ibot_center": state.ibot_center}
     if state.gram_teacher is not None:
         tensors |= {f"gram_teacher.{k}": v for k, v in state.gram_teacher.state_dict().items()}
@@ -107,7 +118,8 @@ def load_tensors(state: TrainState, tensors: Mapping[str, Tensor], step: int) ->
 
     try:
         state.student.load_state_dict(part("student."))
-        state.teacher.load_state_dict(part("teacher."))
+        if state.teacher is not state.student:
+            state.teacher.load_state_dict(part("teacher."))
         if part("gram_teacher."):
             take_gram_teacher(state)
             assert state.gram_teacher is not None

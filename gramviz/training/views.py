@@ -18,7 +18,10 @@ from gramviz.training.state import TrainState
 
 @dataclass(frozen=True)
 class Views:
-    """One batch's inputs. `clean` are the global crops undistorted, at the Gram teacher's size; None if unused."""
+    """One batch's inputs. `clean` are the global crops undistorted, at the Gram teacher's size; None if unused.
+
+    By the Gram loss alone there are neither local crops nor masks: their first dimension is 0.
+    """
 
     globals: Tensor  # [2 B, 3, S, S], view-major
     locals: Tensor  # [L B, 3, s, s]
@@ -51,10 +54,13 @@ def make_views(
             generator,
             sizes.distortion,
         )
-        for _ in range(sizes.locals)
+        for _ in range(0 if config.gram_alone else sizes.locals)
     ]
-    side = sizes.global_size // state.student.backbone.patch_size
-    masks = block_masks(2 * count, side, side, config.loss.mask_share, config.loss.masked_views, generator)
+    side, loss = sizes.global_size // state.student.backbone.patch_size, config.loss
+    if config.gram_alone:
+        masks = torch.zeros(0, side * side, dtype=torch.bool, device=images.device)
+    else:
+        masks = block_masks(2 * count, side, side, loss.mask_share, loss.masked_views, generator)
     clean = None
     if with_clean:
         scale = config.gram.resolution

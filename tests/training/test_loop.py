@@ -16,11 +16,11 @@ from gramviz.training.config import GramConfig, OptimizerConfig
 from gramviz.training.loop import (
     batch_indices,
     compute_losses,
-    gram_targets,
     learning_rate,
     make_views,
     train,
 )
+from gramviz.training.objective import gram_targets
 from gramviz.training.state import load_tensors, new_state, to_tensors
 
 CPU = torch.device("cpu")
