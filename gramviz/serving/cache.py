@@ -50,3 +50,9 @@ class ByteCache(Generic[V]):
             while self._used > self.limit:
                 _, (_, dropped) = self._items.popitem(last=False)
                 self._used -= dropped
+
+    def clear(self) -> None:
+        """Drop everything."""
+        with self._lock:
+            self._items.clear()
+            self._used = 0

@@ -6,7 +6,7 @@ Knows no cache, queue or network: features go in, what the page needs comes out.
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,12 +64,16 @@ class SpectralView:
 
 @dataclass(frozen=True, eq=False)
 class Ask:
-    """One picture for one checkpoint, with everything that what is computed of it depends on."""
+    """One picture for one checkpoint, with everything that what is computed of it depends on.
+
+    weights: of a visitor's own checkpoint, which is in no store; None for one that is.
+    """
 
     picture: Picture
     info: CheckpointInfo
     patches: int
     layer: int
+    weights: Mapping[str, Tensor] | None = None
 
     def key(self, what: str) -> Key:
         """Under what the result is known: content of picture and weights, not their names."""

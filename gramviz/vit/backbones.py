@@ -220,6 +220,18 @@ def depth_of(config: NetworkConfig) -> int:
         return create_backbone(config).depth
 
 
+def backbone_of(config: NetworkConfig, weights: Mapping[str, Tensor]) -> DenseBackbone:
+    """The network with these weights (names of plain timm), to look at pictures: evaluation mode, float32, no
+    gradients. Raises ConfigError where they do not fit.
+    """
+    backbone = create_backbone(config)
+    try:
+        backbone.network.load_state_dict({name: value.float() for name, value in weights.items()})
+    except RuntimeError as error:
+        raise ConfigError(f"The weights do not fit {config.architecture}.") from error
+    return backbone.eval().requires_grad_(False)
+
+
 def create_backbone(config: NetworkConfig, *, fused_attention: bool = True) -> DenseBackbone:
     """A network with random weights (torch's global generator), in training mode.
 
