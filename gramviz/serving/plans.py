@@ -39,9 +39,9 @@ CONTROLS: tuple[Slider | Choice, ...] = (
         "Images",
         (("pack", "sample pack"), ("picture", "this picture alone"), ("own", "own images")),
     ),
-    Slider("steps", "Steps", 5, MOST_STEPS, 5, 50),
+    Slider("steps", "Steps", 5, MOST_STEPS, 1, 50),
     Slider("rate", "Learning rate", -5, -2, 0.25, -3, log=True),
-    Slider("batch", "Batch", 2, 32, 2, 8),
+    Slider("batch", "Batch", 2, 32, 1, 8),
     Slider("seed", "Seed", 0, 999, 1, 0),
 )
 _BY_NAME = {control.name: control for control in CONTROLS}

@@ -11,11 +11,9 @@ from typing import Any
 
 from gramviz.checkpoints.curves import metrics_stamp
 from gramviz.checkpoints.manifest import CheckpointStore
-from gramviz.serving import lab
 from gramviz.serving.controls import shown
 from gramviz.serving.lab import Values
 from gramviz.serving.views import Ask, Key
-from gramviz.vit.images import Picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +69,3 @@ def theory_task(ask: Ask, store: CheckpointStore, card: str, values: Values) -> 
 def blackboard_task(card: str, values: Values) -> Task:
     """What a card of the theory lab finds on the blackboard; `values` are checked."""
     return Task("blackboard", ("blackboard", card, *sorted(values.items())), (card, values))
-
-
-def theory_ask(picture: Picture, ask: Ask) -> Ask:
-    """The same checkpoint at the number of patches that the theory lab uses."""
-    return Ask(picture, ask.info, lab.THEORY_PATCHES, -1, ask.weights)
