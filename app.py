@@ -7,7 +7,7 @@ from gramviz.ui.page import build_page, launch_options
 
 def main() -> None:
     """Serve the page until it is stopped."""
-    engine = Engine.from_settings(Settings.from_environment())
+    engine = Engine.from_settings(Settings.read())
     try:
         build_page(engine).launch(**launch_options())
     finally:

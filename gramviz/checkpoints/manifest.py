@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from gramviz.checkpoints.files import load_tensors, sha256_of, write_if_new
-from gramviz.errors import CheckpointError
-from gramviz.vit.backbones import DenseBackbone, NetworkConfig, create_backbone
+from gramviz.errors import CheckpointError, ConfigError
+from gramviz.vit.backbones import DenseBackbone, NetworkConfig, backbone_of
 
 MANIFEST = "manifest.json"
 BRANCHES = ("trunk", "plain", "gram", "gram_hires")
+OWN_BRANCHES = ("own1", "own2", "own3", "own4")  # of visitors' fine-tunes; never in a manifest
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class CheckpointInfo:
     """One checkpoint. `file` is relative to the models folder; `metrics` are as measured for the model card.
 
     branch: "trunk" (before the arms part), "plain" (without Gram anchoring), "gram", "gram_hires" (anchored to a
-    teacher that saw twice the resolution). `heads` is the file of its projection heads, where they are kept too.
+    teacher that saw twice the resolution), or one of OWN_BRANCHES (a visitor's fine-tune, in memory only: no file).
+    `heads` is the file of its projection heads, where they are kept too.
     """
 
     id: str
@@ -49,7 +51,7 @@ class CheckpointInfo:
     heads_sha256: str | None = None
 
     def __post_init__(self) -> None:
-        if self.branch not in BRANCHES:
+        if self.branch not in (*BRANCHES, *OWN_BRANCHES):
             raise CheckpointError(f"checkpoint {self.id!r} has branch {self.branch!r}; known are {BRANCHES}")
 
 
@@ -65,11 +67,17 @@ class CheckpointStore:
         """Read `manifest.json`. Raises CheckpointError where it is missing or malformed."""
         try:
             rows = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["checkpoints"]
-            return CheckpointStore(folder, [_from_row(row) for row in rows])
+            infos = [_from_row(row) for row in rows]
         except FileNotFoundError as error:
             raise CheckpointError(f"the folder {folder.name!r} has no {MANIFEST}") from error
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise CheckpointError(f"{MANIFEST} is malformed: {error}") from error
+        for info in infos:
+            if info.branch in OWN_BRANCHES:
+                raise CheckpointError(
+                    f"{MANIFEST} names {info.id!r} on {info.branch!r}, which is for visitors"
+                )
+        return CheckpointStore(folder, infos)
 
     def all(self) -> tuple[CheckpointInfo, ...]:
         """Every checkpoint, in the manifest's order."""
@@ -86,13 +94,30 @@ class CheckpointStore:
     def load(self, checkpoint_id: str, device: torch.device) -> DenseBackbone:
         """The network in eval mode on the device, float32. Raises CheckpointError where the file is not right."""
         info = self.get(checkpoint_id)
-        tensors, _ = self._read(info.file, info.sha256, f"The weights of {info.id}")
-        backbone = create_backbone(info.network)
         try:
-            backbone.network.load_state_dict({name: value.float() for name, value in tensors.items()})
-        except RuntimeError as error:
+            return backbone_of(info.network, self.weights(checkpoint_id)).to(device)
+        except ConfigError as error:
             raise CheckpointError(f"The weights of {info.id} do not fit their network.") from error
-        return backbone.eval().requires_grad_(False).to(device)
+
+    def weights(self, checkpoint_id: str) -> dict[str, Tensor]:
+        """The backbone's weights as they are in the file, under plain timm's names. Raises as `load`."""
+        info = self.get(checkpoint_id)
+        return self._read(info.file, info.sha256, f"The weights of {info.id}")[0]
+
+    def training_config(self, checkpoint_id: str) -> dict[str, Any] | None:
+        """The configuration that the checkpoint's branch was trained with, as its JSON file has it; None where there
+        is none. A trunk has that of any arm, whose crops and heads are the same.
+        """
+        info = self.get(checkpoint_id)
+        for branch in dict.fromkeys((info.branch, *BRANCHES)):
+            path = self.folder / info.run / f"{branch}_config.json"
+            if path.is_file():
+                try:
+                    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+                except json.JSONDecodeError as error:
+                    raise CheckpointError(f"The configuration of {info.id} is not readable JSON.") from error
+                return found
+        return None
 
     def load_heads(self, checkpoint_id: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors (float32) and metadata of the checkpoint's projection heads, as `select_heads` names them.

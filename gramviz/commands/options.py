@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,6 +16,7 @@ from gramviz.errors import ConfigError
 if TYPE_CHECKING:
     from gramviz.data.sources import TensorSource
     from gramviz.serving.engine import Engine
+    from gramviz.serving.settings import Settings
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -33,8 +35,25 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """--device and --models as `engine` takes them: what is not given is as the environment says."""
-    parser.add_argument("--device", default=None, help="auto, cuda, mps or cpu (default: auto)")
-    add_models(parser)
+    add_settings(parser, ("device", "models"))
+
+
+def add_settings(parser: argparse.ArgumentParser, names: Collection[str] = ()) -> None:
+    """An option for each setting of a service, or for those of the given names only."""
+    from gramviz.serving.settings import Settings
+
+    for one in dataclasses.fields(Settings):
+        if not names or one.name in names:
+            told = one.metadata
+            default = told.get("shown", one.default)
+            unit = f" {told['unit']}" if told.get("unit") else ""
+            parser.add_argument(
+                f"--{one.name.replace('_', '-')}",
+                default=None,
+                choices=told.get("choices") or None,
+                metavar=None if told.get("choices") else told["kind"].__name__.upper(),
+                help=f"{told['help'].replace('`', '')} (default {default}{unit})",
+            )
 
 
 def add_downloads(parser: argparse.ArgumentParser) -> None:
@@ -61,14 +80,17 @@ def refuse(options: argparse.Namespace, when: str, *names: str) -> None:
 
 
 def engine(options: argparse.Namespace) -> Engine:
-    """An engine by the environment's settings, unless --device or --models is given."""
+    """An engine by the settings."""
     from gramviz.serving.engine import Engine
+
+    return Engine.from_settings(settings(options))
+
+
+def settings(options: argparse.Namespace) -> Settings:
+    """The environment's settings, with those that were given as options in their place."""
     from gramviz.serving.settings import Settings
 
-    given = {
-        name: getattr(options, name) for name in ("device", "models") if getattr(options, name) is not None
-    }
-    return Engine.from_settings(dataclasses.replace(Settings.from_environment(), **given))
+    return Settings.read(None, vars(options))
 
 
 def images(data: str, options: argparse.Namespace, size: int) -> TensorSource:

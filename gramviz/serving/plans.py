@@ -41,7 +41,7 @@ CONTROLS: tuple[Slider | Choice, ...] = (
     ),
     Slider("steps", "Steps", 5, MOST_STEPS, 1, 50),
     Slider("rate", "Learning rate", -5, -2, 0.25, -3, log=True),
-    Slider("batch", "Batch", 2, 32, 1, 8),
+    Slider("batch", "Batch", 2, 32, 1, 4),
     Slider("seed", "Seed", 0, 999, 1, 0),
 )
 _BY_NAME = {control.name: control for control in CONTROLS}
@@ -70,7 +70,7 @@ class Plan:
     images: str = "pack"
     steps: int = 50
     rate: float = 1e-3
-    batch: int = 8
+    batch: int = 4
     seed: int = 0
     control: bool = False
 

@@ -45,9 +45,12 @@ class Scheduler:
         share: float = 0.25,
         batch: int = 8,
         prepare: Callable[[list[Any]], None] | None = None,
+        queue: int | None = None,
+        observe: Callable[[str, float], None] = lambda *_: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """pending: places for jobs, waiting or running, and for waiting streams. streams: how many run at once.
+        """pending: places for jobs, waiting or running. streams: how many run at once; queue: how many may wait, as
+        many as jobs unless given. observe: is told ("wait" | "run" | "step", seconds) of jobs and streams.
 
         share: of the device's time, 0..1, what streams get at most while jobs want it too.
         batch: jobs of one group that are taken together. clock: seconds.
@@ -57,6 +60,8 @@ class Scheduler:
         self._weights = {"jobs": 1 - share, "streams": share}
         self._prepare = prepare
         self._clock = clock
+        self._observe = observe
+        self._since: float | None = None  # when what runs now began
         # guards everything here; only the device's thread waits for work
         self._lock = threading.RLock()
         self._work = threading.Condition(self._lock)
@@ -64,7 +69,7 @@ class Scheduler:
         self._numbers = itertools.count()
         self._lines = Lines(batch)
         self._taken: deque[Flight] = deque()  # out of the lines, to be run next
-        self._streams = Streams(streams, pending, self._lock, self._wake)
+        self._streams = Streams(streams, pending if queue is None else queue, self._lock, self._wake)
         self._sides: Turns[str] = Turns()
         self._running: Flight | Stream[Any] | None = None
         self._thread: threading.Thread | None = None
@@ -143,6 +148,11 @@ class Scheduler:
                 "streams_waiting": len(self._streams.waiting),
                 "restarts": max(0, self._started - 1),
             }
+
+    def busy_for(self) -> float:
+        """Seconds that what runs now has been running; 0 where nothing does."""
+        since = self._since
+        return 0.0 if since is None else self._clock() - since
 
     def close(self) -> None:
         """Finish the running job, drop the others, close the streams, and end the thread."""
@@ -243,7 +253,11 @@ class Scheduler:
                 if self._closed:
                     return False
                 self._work.wait()
-        chosen()
+        self._since = self._clock()
+        try:
+            chosen()
+        finally:
+            self._since = None
         return True
 
     def _expire(self, late: list[Flight], now: float) -> None:
@@ -269,6 +283,8 @@ class Scheduler:
         wanted = flight.future.set_running_or_notify_cancel()
         result, error = outcome(flight.job) if wanted else (None, None)
         seconds = self._clock() - begun
+        self._observe("wait", begun - flight.since)
+        self._observe("run", seconds)
         with self._work:
             self._charge("jobs", seconds)
             self._lines.charge(flight, seconds)
@@ -284,6 +300,7 @@ class Scheduler:
         begun = self._clock()
         self._streams.step(stream)
         seconds = self._clock() - begun
+        self._observe("step", seconds)
         with self._work:
             self._charge("streams", seconds)
             self._streams.charge(stream, seconds)

@@ -1,6 +1,7 @@
-"""Settings of a running service, read once from the environment into one frozen object.
+"""Settings of a running service, read once from the environment and the command line into one frozen object.
 
-Knows nothing of the page. Every variable is named GRAMVIZ_<FIELD IN CAPITALS>.
+Everything that is told of a setting stands at its field: environment, command line and README's table follow from
+there. Knows nothing of the page. Imports no torch, since some settings must be made before it is imported.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from gramviz.errors import ConfigError
 
+if TYPE_CHECKING:
+    import torch
+
 _PACKAGE = Path(__file__).resolve().parents[1]
+TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 def shipped_models() -> Path:
@@ -24,44 +28,100 @@ def shipped_models() -> Path:
     return beside if (beside / "manifest.json").is_file() else _PACKAGE / "models"
 
 
+def _number(default: int, low: int, high: int, unit: str, text: str) -> Any:
+    return dataclasses.field(
+        default=default, metadata={"help": text, "low": low, "high": high, "unit": unit, "kind": int}
+    )
+
+
+def _word(default: str, choices: tuple[str, ...], text: str) -> Any:
+    return dataclasses.field(default=default, metadata={"help": text, "choices": choices, "kind": str})
+
+
 @dataclass(frozen=True)
 class Settings:
-    """device: "auto" or a torch device; cache sizes in MiB; `pending`: forwards that may wait at once."""
+    """All settings. The environment variable of a field is GRAMVIZ_<FIELD>, its option --<field> with dashes.
 
-    device: str = "auto"
-    models: Path = dataclasses.field(default_factory=shipped_models)
-    feature_cache: int = 512
-    model_cache: int = 1024
-    pending: int = 256
+    Raises ConfigError for a value out of range.
+    """
+
+    device: str = _word("auto", (), "where to compute: `auto` takes `cuda`, then `mps`, then `cpu`")
+    models: Path = dataclasses.field(
+        default_factory=shipped_models,
+        metadata={"help": "folder with `manifest.json`", "kind": Path, "shown": "the shipped ones"},
+    )
+    threads: int = _number(0, 0, 1024, "", "threads that torch computes with on a CPU; 0 leaves it to torch")
+    feature_cache: int = _number(512, 1, 2**20, "MiB", "kept of features and of what is computed from them")
+    model_cache: int = _number(1024, 1, 2**20, "MiB", "kept of networks")
+    own_mib: int = _number(256, 0, 2**20, "MiB", "kept of visitors' own checkpoints, of all of them together")
+    image_mib: int = _number(64, 1, 1024, "MiB", "the largest file or request that is taken")
+    pending: int = _number(
+        256, 1, 100_000, "", "computations that may wait before a visitor is told to come back"
+    )
+    batch: int = _number(8, 1, 256, "", "forwards of one network that may be made together")
+    deadline: int = _number(120, 1, 3600, "s", "how long a computation may wait for its turn")
+    finetunes: int = _number(2, 0, 64, "", "fine-tunes that run at once")
+    finetune_queue: int = _number(16, 0, 10_000, "", "fine-tunes that may wait for a place")
+    finetune_seconds: int = _number(600, 1, 86_400, "s", "work that one fine-tune may take")
+    engine: str = _word("local", ("local", "ray"), "`local` computes in this process, `ray` on a Ray cluster")
+    replicas: int = _number(
+        0, 0, 10_000, "", "replicas of the `ray` engine; 0 lets their number follow the load"
+    )
+    metrics: bool = dataclasses.field(
+        default=True, metadata={"help": "whether `/metrics` is served", "kind": bool}
+    )
+    log_level: str = _word("info", ("debug", "info", "warning", "error"), "what is logged")
+    log_format: str = _word("text", ("text", "json"), "`json` logs one object a line")
 
     def __post_init__(self) -> None:
-        for name in ("feature_cache", "model_cache", "pending"):
-            value = getattr(self, name)
-            if value < 1:
-                raise ConfigError(f"{name} is {value}; it must be at least 1")
+        for one in dataclasses.fields(self):
+            value, told = getattr(self, one.name), one.metadata
+            if told["kind"] is int and not told["low"] <= value <= told["high"]:
+                raise ConfigError(
+                    f"{one.name} is {value}; it must lie between {told['low']} and {told['high']}"
+                )
+            if told.get("choices") and value not in told["choices"]:
+                raise ConfigError(f"{one.name} is {value!r}; it must be one of {', '.join(told['choices'])}")
 
     @staticmethod
-    def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
-        """Read GRAMVIZ_DEVICE, GRAMVIZ_MODELS, GRAMVIZ_FEATURE_CACHE, ... Raises ConfigError for a bad value."""
+    def read(
+        environment: Mapping[str, str] | None = None, options: Mapping[str, Any] | None = None
+    ) -> Settings:
+        """Settings by the environment (os.environ unless given) and by options, field -> value, which come first
+        where they are not None. Raises ConfigError naming the variable or option and what would be right.
+        """
         source = os.environ if environment is None else environment
-        given: dict[str, str | int | Path] = {}
-        for name, parse in (
-            ("device", str),
-            ("models", Path),
-            ("feature_cache", int),
-            ("model_cache", int),
-            ("pending", int),
-        ):
-            value = source.get(f"GRAMVIZ_{name.upper()}")
-            if value is None:
-                continue
-            try:
-                given[name] = parse(value)
-            except ValueError as error:
-                raise ConfigError(
-                    f"GRAMVIZ_{name.upper()} is {value!r}; it must be a whole number"
-                ) from error
-        return Settings(**given)  # type: ignore[arg-type]
+        given: dict[str, Any] = {}
+        for one in dataclasses.fields(Settings):
+            variable = f"GRAMVIZ_{one.name.upper()}"
+            option = (options or {}).get(one.name)
+            if option is not None:
+                given[one.name] = _parsed(f"--{one.name.replace('_', '-')}", option, one.metadata["kind"])
+            elif variable in source:
+                given[one.name] = _parsed(variable, source[variable], one.metadata["kind"])
+        return Settings(**given)
+
+
+def _parsed(name: str, text: Any, kind: type) -> Any:
+    if isinstance(text, kind):
+        return text
+    if kind is bool:
+        if str(text).lower() in (*TRUE, *FALSE):
+            return str(text).lower() in TRUE
+        raise ConfigError(f"{name} is {text!r}; it must be true or false")
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise ConfigError(f"{name} is {text!r}; it must be a whole number") from error
+
+
+def share_processors(environment: Any = os.environ) -> None:
+    """Let threads that wait for each other sleep soon. Must be called before torch is imported.
+
+    GNU's OpenMP spins while it waits, which on shared cores takes the time of those it waits for: beside another busy
+    process a forward of 45 ms took more than 1 s. A value that was set stays.
+    """
+    environment.setdefault("GOMP_SPINCOUNT", "500")
 
 
 def choose_device(wanted: str = "auto") -> torch.device:
@@ -69,6 +129,8 @@ def choose_device(wanted: str = "auto") -> torch.device:
 
     Raises ConfigError for a name that torch does not know or a device that is not there.
     """
+    import torch
+
     if wanted == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -6,7 +6,7 @@ Knows nothing of where the run computes (`serving/compute.py`).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -179,7 +179,9 @@ class Tuner:
             return own.info, own.weights
         return self._store.get(checkpoint_id), self._store.weights(checkpoint_id)
 
-    def _followed(self, tuning: Tuning, job: FinetuneJob, arms: tuple[str, ...]) -> Iterator[Update]:
+    def _followed(
+        self, tuning: Tuning, job: FinetuneJob, arms: tuple[str, ...]
+    ) -> Generator[Update, None, Ended | None]:
         """Frames until the end, which is the generator's value; None where it was closed from elsewhere."""
         began = told = time.monotonic()
         steps = dict.fromkeys(arms, 0)
@@ -210,7 +212,7 @@ class Tuner:
     ) -> list[OwnCheckpoint]:
         if ended is None or ended.step == 0:
             return []
-        made = []
+        made: list[OwnCheckpoint] = []
         for arm, weights in ended.weights.items():
             shown = described(plan, arm)
             made.append(
@@ -222,6 +224,7 @@ class Tuner:
                     settings=shown,
                     data=f"{images} training images: {SOURCES[plan.images]}",
                     step=ended.step,
+                    images_seen=ended.step * plan.batch,
                     when=datetime.now(UTC),
                 )
             )

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from gramviz.errors import BusyError, CheckpointError, GramvizError, InputError
-from gramviz.serving import engine as engine_module
-from gramviz.serving import views
+from gramviz.serving import forwards, views
 from gramviz.serving.engine import Engine
 from gramviz.serving.settings import Settings
 from gramviz.vit.images import picture_from_array
@@ -31,15 +30,15 @@ def engine(tmp_path):
 
 @pytest.fixture
 def extracted(monkeypatch):
-    """Counts the forward passes."""
+    """Every picture that goes through a network."""
     calls = []
-    real = engine_module.extract
+    real = forwards.extract_all
 
-    def counted(*args, **options):
-        calls.append(args)
-        return real(*args, **options)
+    def counted(network, pictures, *args, **options):
+        calls.extend(pictures)
+        return real(network, pictures, *args, **options)
 
-    monkeypatch.setattr(engine_module, "extract", counted)
+    monkeypatch.setattr(forwards, "extract_all", counted)
     return calls
 
 
@@ -113,13 +112,13 @@ def test_features_are_computed_once_and_come_from_the_cache_after(engine, extrac
 
 
 def test_identical_requests_in_flight_share_one_computation(engine, extracted, monkeypatch):
-    gate, counted = threading.Event(), engine_module.extract
+    gate, counted = threading.Event(), forwards.extract_all
 
     def slow(*args, **options):
         gate.wait(20)
         return counted(*args, **options)
 
-    monkeypatch.setattr(engine_module, "extract", slow)
+    monkeypatch.setattr(forwards, "extract_all", slow)
     results = []
     crowd = [
         threading.Thread(target=lambda: results.append(list(engine.compare(picture(), IDS[:2], 6))))
@@ -136,7 +135,7 @@ def test_identical_requests_in_flight_share_one_computation(engine, extracted, m
 
 
 def test_closing_a_comparison_drops_what_has_not_begun(engine, extracted, monkeypatch):
-    begun, gate, counted = threading.Event(), threading.Event(), engine_module.extract
+    begun, gate, counted = threading.Event(), threading.Event(), forwards.extract_all
 
     def slow(*args, **options):
         begun.set()
@@ -144,7 +143,7 @@ def test_closing_a_comparison_drops_what_has_not_begun(engine, extracted, monkey
         return counted(*args, **options)
 
     list(engine.compare(picture(), IDS[:1], 6))  # cached: the first to be yielded
-    monkeypatch.setattr(engine_module, "extract", slow)
+    monkeypatch.setattr(forwards, "extract_all", slow)
     views = engine.compare(picture(), IDS, 6)
     assert next(views).cached
     assert begun.wait(20)
@@ -156,13 +155,13 @@ def test_closing_a_comparison_drops_what_has_not_begun(engine, extracted, monkey
 
 def test_too_many_waiting_requests_are_refused_not_queued(tmp_path, monkeypatch):
     made = Engine(make_store(tmp_path), Settings(device="cpu", models=tmp_path, pending=2))
-    gate, real = threading.Event(), engine_module.extract
+    gate, real = threading.Event(), forwards.extract_all
 
     def slow(*args, **options):
         gate.wait(20)
         return real(*args, **options)
 
-    monkeypatch.setattr(engine_module, "extract", slow)
+    monkeypatch.setattr(forwards, "extract_all", slow)
     with pytest.raises(BusyError, match="waiting already"):
         list(made.compare(picture(), IDS, 6))
     gate.set()
@@ -177,7 +176,7 @@ def test_caches_stay_within_their_bytes(tmp_path):
     for seed in range(30):
         list(made.compare(picture(seed), IDS[:2], 16))
     assert 0 < made._results.used <= 2**20
-    assert 0 < made._networks.used <= 2**20
+    assert 0 < made._compute.workshop._networks.used <= 2**20
     made.close()
 
 
@@ -289,7 +288,7 @@ def test_a_checkpoint_without_finite_features_has_a_problem_and_leaves_the_other
 
 
 def test_closing_spectra_drops_what_has_not_begun(engine, extracted, monkeypatch):
-    begun, gate, counted = threading.Event(), threading.Event(), engine_module.extract
+    begun, gate, counted = threading.Event(), threading.Event(), forwards.extract_all
 
     def slow(*args, **options):
         begun.set()
@@ -297,7 +296,7 @@ def test_closing_spectra_drops_what_has_not_begun(engine, extracted, monkeypatch
         return counted(*args, **options)
 
     list(engine.spectra(picture(), IDS[:1], 6))
-    monkeypatch.setattr(engine_module, "extract", slow)
+    monkeypatch.setattr(forwards, "extract_all", slow)
     views = engine.spectra(picture(), IDS, 6)
     assert next(views).cached
     assert begun.wait(20)

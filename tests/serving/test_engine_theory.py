@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from gramviz.errors import BusyError, CheckpointError, InputError
-from gramviz.serving import engine as engine_module
-from gramviz.serving import lab
+from gramviz.serving import forwards, lab, workshop
 from gramviz.serving.engine import Engine
 from gramviz.serving.settings import Settings
 from gramviz.vit.images import picture_from_array
@@ -34,16 +33,17 @@ def engine(tmp_path):
 @pytest.fixture
 def counted(monkeypatch):
     """Counts forwards for features, materials and checks."""
-    calls = {"extract": 0, "material_of": 0}
+    calls = {"extract_all": 0, "material_of": 0}
 
     def count(name):
-        real = getattr(engine_module, name)
+        module = forwards if name == "extract_all" else workshop
+        real = getattr(module, name)
 
         def counting(*args, **options):
             calls[name] += 1
             return real(*args, **options)
 
-        monkeypatch.setattr(engine_module, name, counting)
+        monkeypatch.setattr(module, name, counting)
 
     for name in calls:
         count(name)
@@ -76,7 +76,7 @@ def test_material_is_built_once_a_picture_and_checkpoint(engine, counted):
     for size in (0.1, 0.2, 0.3):
         for card in ("lemma2", "prop2"):
             engine.theory(picture(), PLAIN, card, {"size": size})
-    assert counted == {"extract": 2, "material_of": 1}  # its own features and its neighbour's
+    assert counted == {"extract_all": 2, "material_of": 1}  # its own features and its neighbour's
     engine.theory(picture(1), PLAIN, "eq1", {})
     engine.theory(picture(), TRUNK, "eq1", {})
     assert counted["material_of"] == 3
@@ -132,7 +132,7 @@ def test_the_same_question_has_the_same_answer_at_once(engine, monkeypatch):
 def test_the_blackboard_needs_no_picture_and_no_checkpoint(engine, counted):
     found = engine.theory(None, "", "lemma2", {"size": 1.0})
     assert values(found)["R after"] == pytest.approx(41)
-    assert counted["extract"] == 0
+    assert counted["extract_all"] == 0
     assert engine.theory(None, PLAIN, "lemma2", {"size": 1.0}) is found
 
 
@@ -146,7 +146,7 @@ def test_what_cannot_be_asked(engine, counted):
             engine.theory(picture(), PLAIN, card, given)
     with pytest.raises(CheckpointError, match="no checkpoint 'nobody'"):
         engine.theory(picture(), "nobody", "eq1", {})
-    assert counted["extract"] == 0
+    assert counted["extract_all"] == 0
 
 
 def test_what_is_measured_meanwhile_is_drawn_and_a_damaged_file_spoils_no_card(engine, tmp_path, caplog):
@@ -217,6 +217,6 @@ def test_the_networks_of_the_engine_are_left_as_they_were(engine):
     for card in ("eq2", "eq34"):
         engine.theory(picture(), PLAIN, card, {"rate": 10.0} if card == "eq2" else {})
     (info,) = [one for one in engine.checkpoints() if one.id == PLAIN]
-    network = engine._networks.get(info.sha256)
+    network = engine._compute.workshop._networks.get(info.sha256)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert not any(p.requires_grad or p.grad is not None for p in network.parameters())

@@ -7,7 +7,7 @@ import torch
 
 from gramviz.errors import ConfigError
 from gramviz.serving.cache import ByteCache
-from gramviz.serving.settings import Settings, choose_device
+from gramviz.serving.settings import Settings, choose_device, share_processors
 
 
 def test_the_least_recently_used_value_goes_first():
@@ -23,16 +23,42 @@ def test_the_least_recently_used_value_goes_first():
     cache.put("huge", 9, 11)
     assert cache.get("huge") is None
     assert cache.used == 6
+    cache.clear()
+    assert (cache.get("a"), cache.used) == (None, 0)
 
 
-def test_settings_come_from_the_environment():
+def test_settings_come_from_the_environment_and_options_come_first():
     given = {"GRAMVIZ_DEVICE": "cpu", "GRAMVIZ_MODELS": "/tmp/m", "GRAMVIZ_PENDING": "7", "OTHER": "x"}
-    assert Settings.from_environment(given) == Settings(device="cpu", models=Path("/tmp/m"), pending=7)
-    assert Settings.from_environment({}) == Settings()
-    with pytest.raises(ConfigError, match="GRAMVIZ_PENDING is 'many'"):
-        Settings.from_environment({"GRAMVIZ_PENDING": "many"})
-    with pytest.raises(ConfigError, match="feature_cache is 0"):
-        Settings.from_environment({"GRAMVIZ_FEATURE_CACHE": "0"})
+    assert Settings.read(given) == Settings(device="cpu", models=Path("/tmp/m"), pending=7)
+    assert Settings.read({}) == Settings()
+    options = {"pending": "9", "metrics": "off", "threads": None, "command": "serve"}
+    assert Settings.read(given, options) == Settings(
+        device="cpu", models=Path("/tmp/m"), pending=9, metrics=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "words"),
+    [
+        ({"GRAMVIZ_PENDING": "many"}, {}, "GRAMVIZ_PENDING is 'many'; it must be a whole number"),
+        ({}, {"finetune_queue": "1.5"}, "--finetune-queue is '1.5'"),
+        ({"GRAMVIZ_FEATURE_CACHE": "0"}, {}, "feature_cache is 0; it must lie between 1 and"),
+        ({}, {"metrics": "perhaps"}, "--metrics is 'perhaps'; it must be true or false"),
+        ({"GRAMVIZ_ENGINE": "steam"}, {}, "engine is 'steam'; it must be one of local, ray"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_would_be_right(environment, options, words):
+    with pytest.raises(ConfigError, match=words):
+        Settings.read(environment, options)
+
+
+def test_processors_are_shared_unless_someone_decided_otherwise():
+    environment = {}
+    share_processors(environment)
+    assert environment == {"GOMP_SPINCOUNT": "500"}
+    environment = {"GOMP_SPINCOUNT": "7"}
+    share_processors(environment)
+    assert environment == {"GOMP_SPINCOUNT": "7"}
 
 
 def test_the_device_is_cuda_then_mps_then_cpu(monkeypatch):
