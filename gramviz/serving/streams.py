@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import traceback
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -37,6 +37,7 @@ class Stream(Generic[T]):
 
     def __init__(self, factory: Callable[[], Iterator[T]], line: str, desk: Streams) -> None:
         self.line = line
+        self.stamp = 0
         self._desk = desk
         self._factory: Callable[[], Iterator[T]] | None = factory
         self._iterator: Iterator[T] | None = None
@@ -122,6 +123,7 @@ class Streams:
         self.running: list[Stream[Any]] = []
         self.waiting: list[Stream[Any]] = []
         self._turns: Turns[Stream[Any]] = Turns()
+        self._round = 0  # the stamp of the last stream that got a place
 
     def open(self, factory: Callable[[], Iterator[T]], line: str) -> Stream[T]:
         """A stream that runs as soon as there is a place. Raises BusyError where too many wait already."""
@@ -135,6 +137,8 @@ class Streams:
                 f"{len(self.waiting)} long computations are waiting already. Please try again later."
             )
         stream = Stream(factory, line, self)
+        stamps = [one.stamp + 1 for one in (*self.running, *self.waiting) if one.line == line]
+        stream.stamp = max([self._round, *stamps])
         self.waiting.append(stream)
         self.promote()
         self.wake()
@@ -148,6 +152,7 @@ class Streams:
             if not stream._paused:
                 self.waiting.remove(stream)
                 self.running.append(stream)
+                self._round = max(self._round, stream.stamp)
 
     def place(self, stream: Stream[Any]) -> int:
         """0 for one that runs or has ended, n for the n-th of those that wait."""
@@ -225,9 +230,4 @@ class Streams:
 
     def _queue(self) -> list[Stream[Any]]:
         """The waiting in the order of their places: everyone's first stream before anyone's second."""
-        ranks = Counter(stream.line for stream in self.running)
-        ranked = []
-        for number, stream in enumerate(self.waiting):
-            ranked.append((ranks[stream.line], number, stream))
-            ranks[stream.line] += 1
-        return [stream for *_, stream in sorted(ranked, key=lambda entry: entry[:2])]
+        return sorted(self.waiting, key=lambda stream: stream.stamp)

@@ -21,10 +21,11 @@ FORGOTTEN_AFTER = 7200.0  # seconds without a sign of life; a page that is close
 
 @dataclass
 class Room:
-    """One visitor's. reserved: places and bytes that running fine-tunes will need."""
+    """One visitor's. begun, numbers: runs and checkpoints there were; places: that running ones will need."""
 
     own: dict[str, OwnCheckpoint] = field(default_factory=dict)
     runs: dict[int, Any] = field(default_factory=dict)
+    begun: int = 0
     numbers: int = 0
     places: int = 0
     seen: float = 0.0
@@ -107,7 +108,7 @@ class Visitors:
             return [branch for branch in OWN_BRANCHES if branch not in used][taken]
 
     def number(self, visitor: str) -> int:
-        """The next number in a visitor's own count, from 1; it is given once."""
+        """The next number in a visitor's count of checkpoints, from 1; it is given once."""
         with self._lock:
             room = self._rooms.setdefault(visitor, Room(seen=self._clock()))
             room.numbers += 1
@@ -116,9 +117,10 @@ class Visitors:
     def begin(self, visitor: str, run: Any) -> int:
         """Know a running fine-tune; the number that it is found by."""
         with self._lock:
-            number = self.number(visitor)
-            self._rooms[visitor].runs[number] = run
-            return number
+            room = self._rooms.setdefault(visitor, Room(seen=self._clock()))
+            room.begun += 1
+            room.runs[room.begun] = run
+            return room.begun
 
     def run(self, visitor: str, number: Any) -> Any:
         """A visitor's running fine-tune; InputError where there is none of that number."""

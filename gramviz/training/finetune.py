@@ -312,7 +312,12 @@ class Arm:
         held = {f"good.{name}": value for name, value in good.items()}
         numbers = {"first": self._first, "recent": self._recent, "good_step": [step]}
         listed = {name: torch.tensor(values, dtype=torch.float64) for name, values in numbers.items()}
-        return {**{name: value.clone() for name, value in to_tensors(self.state).items()}, **held, **listed}
+        state = {
+            name: value.clone()
+            for name, value in to_tensors(self.state).items()
+            if not name.startswith("gram_teacher.")
+        }
+        return {**state, **held, **listed}
 
     def restore(self, saved: Saved) -> None:
         """Go back to a saved state. Raises CheckpointError where it is not of this job."""
@@ -321,7 +326,9 @@ class Arm:
             for k, v in saved.tensors.items()
             if k.startswith(f"{self.name}/")
         }
+        teacher = self.state.gram_teacher  # the job's, which is not saved
         load_tensors(self.state, own, saved.step)
+        self.state.gram_teacher = teacher
         self._first, self._recent = own["first"].tolist(), own["recent"].tolist()
         good = {k.removeprefix("good."): v for k, v in own.items() if k.startswith("good.")}
         self._good = (good, int(own["good_step"]))
