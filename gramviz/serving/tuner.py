@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from gramviz.serving.jobs import Start, make_job, start_of
 from gramviz.serving.monitoring import Monitor
 from gramviz.serving.plans import Plan
 from gramviz.serving.tuning import (
+    START,
     Begun,
     Finished,
     Frame,
@@ -193,6 +195,8 @@ class Tuner:
             now = time.monotonic()
             if isinstance(event, Sight):
                 looks[event.arm] = tuning.seen[event.arm] = event
+                if event.arm == TUNED and event.step == 0:
+                    looks[START] = tuning.seen[START] = replace(event, arm=START)
             elif isinstance(event, Stepped):
                 rows.append(row_of(event))
                 steps[event.arm] = event.report.step

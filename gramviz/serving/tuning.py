@@ -11,7 +11,10 @@ from gramviz.checkpoints.manifest import CheckpointInfo
 from gramviz.serving.plans import Plan
 from gramviz.vit.images import Picture
 
-TEACHER = "teacher"  # the name of the Gram teacher's map beside those of the arms
+TEACHER, START = (
+    "teacher",
+    "start",
+)  # names of the Gram teacher's map and of the start's beside those of the arms
 
 
 @dataclass(frozen=True, eq=False)

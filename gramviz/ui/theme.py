@@ -35,6 +35,10 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
         "plain": Arm("without Gram", "#D55E00"),
         "gram": Arm("with Gram", "#0072B2", "dash", "square"),
         "gram_hires": Arm("Gram, high-res", "#009E73", "dashdot", "diamond"),
+        "own1": Arm("yours, 1st", "#CC79A7", "longdash", "star"),
+        "own2": Arm("yours, 2nd", "#9A7500", "longdash", "hexagon"),
+        "own3": Arm("yours, 3rd", "#2B7FB8", "longdash", "pentagon"),
+        "own4": Arm("yours, 4th", "#B34D4D", "longdash", "cross"),
     }
 )
 

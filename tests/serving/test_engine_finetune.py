@@ -15,6 +15,7 @@ from gramviz.errors import BusyError, CheckpointError, InputError
 from gramviz.serving.engine import Engine
 from gramviz.serving.plans import Plan
 from gramviz.serving.settings import Settings
+from gramviz.serving.tuning import START as START_MAP
 from gramviz.serving.tuning import TEACHER, Begun, Finished, Frame, TuneRequest, Waiting
 from gramviz.vit.images import picture_from_array
 from tests.stores import make_store
@@ -67,7 +68,7 @@ def test_a_fine_tune_from_begin_to_own_checkpoint(engine):
     frames = [one for one in updates if isinstance(one, Frame)]
     assert [row.step for frame in frames for row in frame.rows] == [1, 2, 3, 4, 5, 6]
     looks = [look for frame in frames for look in frame.looks]
-    assert [look.arm for look in looks[:2]] == [TEACHER, "tuned"]
+    assert [look.arm for look in looks[:3]] == [TEACHER, "tuned", START_MAP]
     assert looks[-1].step == 6
     assert engine.checkpoints("ann")[-1] == own
     assert own.id not in {info.id for info in engine.checkpoints()}
@@ -176,7 +177,7 @@ def test_a_pinned_patch_is_the_visitors_only(engine):
     number = next(one for one in run if isinstance(one, Begun)).number
     next(one for one in run if isinstance(one, Frame) and {look.arm for look in one.looks} >= {"tuned"})
     looks = engine.pin("ann", number, 5)
-    assert {look.arm for look in looks} == {TEACHER, "tuned"}
+    assert {look.arm for look in looks} == {TEACHER, "tuned", START_MAP}
     for look in looks:
         assert look.pinned == 5
         assert np.frombuffer(look.map, np.uint8).argmax() == 5
