@@ -30,7 +30,7 @@ def read_bundle(paths: Sequence[Path], most: int) -> tuple[tuple[Picture, ...], 
         total += len(content)
         if total > MOST_BYTES:
             raise InputError(
-                f"These images have more than {MOST_BYTES // 2**20} MiB together; please choose fewer or smaller ones."
+                f"These images have more than {MOST_BYTES // 2**20} MiB together; please choose fewer of them."
             )
         try:
             found.append(read_picture(content))
@@ -60,7 +60,7 @@ def _contents(paths: Sequence[Path]) -> Iterator[bytes]:
 
 
 def _unpacked(path: Path) -> Iterator[bytes]:
-    """The image files in a zip archive. Sizes are checked while unpacking: what an archive says of them may be false."""
+    """The image files in a zip archive. Sizes are checked while unpacking: what it says of them may be false."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = [m for m in archive.infolist() if not m.is_dir() and _is_image(m.filename)]

@@ -136,7 +136,7 @@ class Tuner:
 
     def pin(self, visitor: str, number: Any, index: Any) -> tuple[Looked, ...]:
         """See `Engine.pin`."""
-        tuning = self._tuning(visitor, number)
+        tuning: Tuning = self._visitors.run(visitor, number, over=True)
         seen = list(tuning.seen.values())
         if seen:
             check_pinned(index, len(seen[0].units))

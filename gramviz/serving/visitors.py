@@ -21,10 +21,13 @@ FORGOTTEN_AFTER = 7200.0  # seconds without a sign of life; a page that is close
 
 @dataclass
 class Room:
-    """One visitor's. begun, numbers: runs and checkpoints there were; places: that running ones will need."""
+    """One visitor's. begun, numbers: runs and checkpoints there were; places: that running ones will need. over: the
+    run that ended last, whose maps may still be looked at, under its number.
+    """
 
     own: dict[str, OwnCheckpoint] = field(default_factory=dict)
     runs: dict[int, Any] = field(default_factory=dict)
+    over: dict[int, Any] = field(default_factory=dict)
     begun: int = 0
     numbers: int = 0
     places: int = 0
@@ -122,21 +125,24 @@ class Visitors:
             room.runs[room.begun] = run
             return room.begun
 
-    def run(self, visitor: str, number: Any) -> Any:
-        """A visitor's running fine-tune; InputError where there is none of that number."""
+    def run(self, visitor: str, number: Any, *, over: bool = False) -> Any:
+        """A visitor's running fine-tune, or with `over` also the one that ended last; InputError where there is none
+        of that number.
+        """
         with self._lock:
             room = self._room(visitor)
-            found = room.runs.get(number) if room and isinstance(number, int) else None
+            runs = {} if room is None else {**(room.over if over else {}), **room.runs}
+            found = runs.get(number) if isinstance(number, int) else None
             if found is None:
                 raise InputError("This fine-tune has ended; start another one.")
             return found
 
     def end(self, visitor: str, number: int) -> None:
-        """Forget a fine-tune."""
+        """A fine-tune runs no more."""
         with self._lock:
             room = self._rooms.get(visitor)
-            if room is not None:
-                room.runs.pop(number, None)
+            if room is not None and number in room.runs:
+                room.over = {number: room.runs.pop(number)}
 
     def forget(self, visitor: str, checkpoint_id: str) -> None:
         """Drop one checkpoint; CheckpointError where the visitor has none of that id."""

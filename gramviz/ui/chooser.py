@@ -99,7 +99,13 @@ def chooser(checkpoints: Sequence[CheckpointInfo], default_ids: Sequence[str], f
         "preset": preset,
         "samples": [{"id": s.id, "title": s.title, "thumbnail": _thumbnail(s.id)} for s in SAMPLES],
         "checkpoints": [
-            {"id": info.id, "run": info.run, "branch": info.branch, "step": info.step, "title": info.title}
+            {
+                "id": info.id,
+                "run": info.run,
+                "branch": info.branch,
+                "step": info.step,
+                "title": info.title,
+            }
             for info in checkpoints
         ],
     }

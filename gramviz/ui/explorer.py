@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 from gradio.processing_utils import hash_bytes
 
-from gramviz.checkpoints.manifest import CheckpointInfo
+from gramviz.checkpoints.manifest import OWN_BRANCHES, CheckpointInfo
 from gramviz.serving.views import View
 from gramviz.ui.colours import as_hex, diverging, sequential
 from gramviz.ui.theme import ARMS
@@ -75,7 +75,7 @@ class Comparison:
 
     token: number of the visitor's request. key: equal for two comparisons of the same picture in the same patches at
     the same layer, whose features then are the same, checkpoint by checkpoint. views: what is ready, by
-    checkpoint id.
+    checkpoint id. position: how many computations are before this one in the queue; None while it goes on at once.
     """
 
     token: int
@@ -87,6 +87,7 @@ class Comparison:
     notes: tuple[str, ...]
     checkpoints: tuple[CheckpointInfo, ...]
     views: Mapping[str, dict[str, Any]]
+    position: int | None = None
 
     @staticmethod
     def begin(
@@ -120,7 +121,11 @@ class Comparison:
 
     def with_entry(self, checkpoint_id: str, entry: dict[str, Any]) -> "Comparison":
         """The same with what is known of one more checkpoint."""
-        return replace(self, views={**self.views, checkpoint_id: entry})
+        return replace(self, views={**self.views, checkpoint_id: entry}, position=None)
+
+    def with_place(self, position: int) -> "Comparison":
+        """The same while it waits in the queue."""
+        return replace(self, position=position)
 
     def with_common_colours(self, colours: Mapping[str, bytes], cache: Path) -> "Comparison":
         """The same with colours in a common basis: the id of each of its checkpoints -> uint8 (P, 3)."""
@@ -145,14 +150,20 @@ class Comparison:
             },
             "grid": list(self.grid),
             "checkpoints": [
-                {"id": info.id, "run": info.run, "branch": info.branch, "step": info.step}
-                for info in self.checkpoints
+                {"id": i.id, "run": i.run, "branch": i.branch, "step": i.step, "parent": parent_of(i)}
+                for i in self.checkpoints
             ],
             "views": dict(self.views),
+            "position": self.position,
             "done": len(self.views),
             "total": len(self.checkpoints),
             "complete": bool(self.views) and all("common" in view for view in self.views.values()),
         }
+
+
+def parent_of(info: CheckpointInfo) -> str | None:
+    """Where a visitor's own checkpoint parted; None for those of a run, which part from their trunk."""
+    return info.parent if info.branch in OWN_BRANCHES else None
 
 
 def factor_entry(view: View, cache: Path) -> dict[str, Any]:

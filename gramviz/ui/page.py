@@ -9,6 +9,7 @@ from gramviz.serving.engine import Engine
 from gramviz.ui.api import add_endpoints
 from gramviz.ui.chooser import MAX_UPLOAD_MB, chooser
 from gramviz.ui.panels.explore import explore_panel
+from gramviz.ui.panels.finetune import finetune_panel
 from gramviz.ui.panels.spectra import spectra_panel
 from gramviz.ui.panels.story import story_panel
 from gramviz.ui.panels.theory import theory_panel
@@ -40,6 +41,8 @@ def build_page(engine: Engine, first_sample: str = SAMPLES[0].id) -> gr.Blocks:
                     spectra_panel(engine, choice)
                 with gr.Tab("Theory lab", elem_id="gv-theory", render_children=True):
                     theory_panel(engine, choice)
+                with gr.Tab("Fine-tune", elem_id="gv-finetune", render_children=True):
+                    finetune_panel(page, engine, choice)
         add_endpoints(engine)
     page.queue(max_size=WAITING)
     return page

@@ -13,6 +13,7 @@ import gradio as gr
 
 from gramviz.errors import GramvizError
 from gramviz.serving.engine import Engine
+from gramviz.serving.tuning import Waiting
 from gramviz.ui.chooser import Request
 from gramviz.ui.explorer import Comparison, error_value, explorer
 
@@ -26,8 +27,8 @@ def explore_panel(page: gr.Blocks, engine: Engine, choice: gr.HTML) -> None:
     """Add the panel to `page`, inside whose context it is called. It shows what `choice`, the chooser, asks for."""
     view = explorer()
 
-    def compare(value: Any) -> Iterator[dict[str, Any]]:
-        yield from comparisons(engine, value, Path(view.GRADIO_CACHE))
+    def compare(value: Any, request: gr.Request) -> Iterator[dict[str, Any]]:
+        yield from comparisons(engine, value, Path(view.GRADIO_CACHE), visitor_of(request))
 
     running = gr.on(
         [page.load, choice.input],
@@ -43,31 +44,43 @@ def explore_panel(page: gr.Blocks, engine: Engine, choice: gr.HTML) -> None:
     choice.stop(None, cancels=[running])
 
 
-def comparisons(engine: Engine, value: Any, cache: Path) -> Iterator[dict[str, Any]]:
+def visitor_of(request: gr.Request | None) -> str:
+    """The name under which a visitor is known while their page is open; "" for a program without one."""
+    return str(getattr(request, "session_hash", None) or "")
+
+
+def comparisons(engine: Engine, value: Any, cache: Path, visitor: str = "") -> Iterator[dict[str, Any]]:
     """Values of the explorer for one request: the picture, then one more checkpoint at a time, then common colours.
 
-    cache: the folder of uploaded files and of those that Gradio serves. Never raises: what cannot be done is told in
-    one sentence.
+    cache: the folder of uploaded files and of those that Gradio serves. While nothing comes, the place in the queue
+    is told. Never raises: what cannot be done is told in one sentence.
     """
     token = value.get("token", 0) if isinstance(value, dict) else 0
     try:
         request = Request.from_value(value, cache)
         picture, caption = request.picture()
-        known = {info.id: info for info in engine.checkpoints()}
+        known = {info.id: info for info in engine.checkpoints(visitor)}
         chosen = [known[key] for key in dict.fromkeys(request.ids) if key in known]
         comparison = Comparison.begin(
             request.token, picture, caption, chosen, request.patches, cache, request.layer
         )
-        views = engine.compare(picture, request.ids, request.patches, layer=request.layer)
+        views = engine.compare_with_places(
+            picture, request.ids, request.patches, layer=request.layer, visitor=visitor
+        )
         yield comparison.as_value()
         for view in views:
-            comparison = comparison.with_view(view, cache)
+            if isinstance(view, Waiting):
+                comparison = comparison.with_place(view.position)
+            else:
+                comparison = comparison.with_view(view, cache)
             yield comparison.as_value()
         common: dict[str, bytes] = {}
         for run in dict.fromkeys(info.run for info in chosen):
             # one basis for each run: networks of different runs need not have features of one width
             ids = [info.id for info in chosen if info.run == run]
-            common |= engine.common_colours(picture, ids, request.patches, layer=request.layer)
+            common |= engine.common_colours(
+                picture, ids, request.patches, layer=request.layer, visitor=visitor
+            )
         yield comparison.with_common_colours(common, cache).as_value()
     except GramvizError as error:
         yield error_value(token, str(error))

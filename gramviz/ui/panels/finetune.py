@@ -1,7 +1,7 @@
 """The fine-tune panel: a visitor plans a short Gram-anchored fine-tune, watches it, and has what came out of it.
 
-The panel turns events into calls of the engine and its updates into values of the tuner. All that belongs to a visitor
-is in the engine's room of theirs, under the hash of their session.
+The panel turns events into calls of the engine and its updates into values of the tuner. All that belongs to a
+visitor is in the engine's room of theirs, under the hash of their session.
 """
 
 import logging
@@ -19,7 +19,7 @@ from gramviz.serving.plans import MOST_IMAGES
 from gramviz.serving.tuning import Finished, Frame, TuneRequest
 from gramviz.ui.chooser import Request
 from gramviz.ui.explorer import cached_file
-from gramviz.ui.panels.explore import UNEXPECTED
+from gramviz.ui.panels.explore import UNEXPECTED, visitor_of
 from gramviz.ui.tuner import INCOMPLETE, Progress, Wish, listed, looks_config, replies, tuner
 from gramviz.vit.images import grid_for, to_jpeg
 
@@ -62,11 +62,6 @@ def finetune_panel(page: gr.Blocks, engine: Engine, choice: gr.HTML) -> None:
         api_visibility="private",
     )
     page.unload(leave)
-
-
-def visitor_of(request: gr.Request | None) -> str:
-    """The name under which a visitor is known while their page is open; "" for a program without one."""
-    return str(getattr(request, "session_hash", None) or "")
 
 
 def tuned(engine: Engine, value: Any, data: Any, visitor: str, cache: Path) -> Iterator[dict[str, Any]]:

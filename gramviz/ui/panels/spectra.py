@@ -22,7 +22,7 @@ from gramviz.ui.drawings import Drawings
 from gramviz.ui.explorer import Comparison, error_value
 from gramviz.ui.figures.spectra import eigenvalues, where_energy_lives
 from gramviz.ui.figures.training import along_training
-from gramviz.ui.panels.explore import SIMULTANEOUS, UNEXPECTED
+from gramviz.ui.panels.explore import SIMULTANEOUS, UNEXPECTED, visitor_of
 from gramviz.ui.spectra import Spectral, Wanted, first_ids, measures_table, spectra
 
 EIGENVALUES = (
@@ -68,8 +68,9 @@ def spectra_panel(engine: Engine, choice: gr.HTML) -> None:
 
     drawings: Drawings[Any] = Drawings()
 
-    def portray(value: Any, event: gr.EventData) -> Iterator[list[Any]]:
-        yield from portraits(engine, value, event._data, Path(view.GRADIO_CACHE), drawings)
+    def portray(value: Any, event: gr.EventData, request: gr.Request) -> Iterator[list[Any]]:
+        cache = Path(view.GRADIO_CACHE)
+        yield from portraits(engine, value, event._data, cache, drawings, visitor_of(request))
 
     running = view.input(
         portray,
@@ -84,7 +85,7 @@ def spectra_panel(engine: Engine, choice: gr.HTML) -> None:
 
 
 def portraits(
-    engine: Engine, value: Any, data: Any, cache: Path, drawings: Drawings[Any]
+    engine: Engine, value: Any, data: Any, cache: Path, drawings: Drawings[Any], visitor: str = ""
 ) -> Iterator[list[Any]]:
     """Values of the panel's eight outputs for one request: one more checkpoint at a time, then the figures.
 
@@ -94,7 +95,7 @@ def portraits(
     try:
         wanted = Wanted.from_data(data)
         request = Request.from_value(value, cache)
-        for found in spectrals(engine, request, wanted.token, cache):
+        for found in spectrals(engine, request, wanted.token, cache, visitor):
             table = found.as_table() if found.found else gr.skip()
             yield [found.as_value(), table, *NOTHING[2:]]
         # one figure at a time: each takes the page some frames
@@ -111,20 +112,22 @@ def portraits(
         yield [error_value(token, UNEXPECTED), *NOTHING[1:]]
 
 
-def spectrals(engine: Engine, request: Request, token: int, cache: Path) -> Iterator[Spectral]:
+def spectrals(
+    engine: Engine, request: Request, token: int, cache: Path, visitor: str = ""
+) -> Iterator[Spectral]:
     """What there is to show before the first checkpoint and after each, in the order of the request."""
     picture, caption = request.picture()
-    known = {info.id: info for info in engine.checkpoints()}
+    known = {info.id: info for info in engine.checkpoints(visitor)}
     ids = first_ids(request.ids)
     chosen = [known[key] for key in ids if key in known]
     comparison = Comparison.begin(token, picture, caption, chosen, request.patches, cache, request.layer)
     found = Spectral.begin(comparison, len(set(request.ids)) - len(ids), cache)
     yield found
     for key in ids:
-        (spectral,) = engine.spectra(picture, [key], request.patches, layer=request.layer)
+        (spectral,) = engine.spectra(picture, [key], request.patches, layer=request.layer, visitor=visitor)
         view = None
         if spectral.problem is None:
-            (view,) = engine.compare(picture, [key], request.patches, layer=request.layer)
+            (view,) = engine.compare(picture, [key], request.patches, layer=request.layer, visitor=visitor)
         found = found.with_view(spectral, view, cache)
         yield found
 

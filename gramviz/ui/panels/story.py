@@ -20,7 +20,7 @@ from gramviz.ui.chooser import Request
 from gramviz.ui.drawings import Drawings
 from gramviz.ui.explorer import Comparison, error_value
 from gramviz.ui.figures.story import figure
-from gramviz.ui.panels.explore import SIMULTANEOUS, UNEXPECTED
+from gramviz.ui.panels.explore import SIMULTANEOUS, UNEXPECTED, visitor_of
 from gramviz.ui.player import Wish, player
 from gramviz.ui.story import CHAPTERS, Chapter
 
@@ -47,8 +47,8 @@ def story_panel(engine: Engine, choice: gr.HTML) -> None:
     view = player(runs)
     drawings: Drawings[Chapters] = Drawings()
 
-    def film(value: Any, event: gr.EventData) -> Iterator[dict[str, Any]]:
-        yield from films(engine, runs, value, event._data, Path(view.GRADIO_CACHE))
+    def film(value: Any, event: gr.EventData, request: gr.Request) -> Iterator[dict[str, Any]]:
+        yield from films(engine, runs, value, event._data, Path(view.GRADIO_CACHE), visitor_of(request))
 
     def draw(event: gr.EventData) -> list[Any]:
         intro, *chapters = drawn(engine, runs, event._data, drawings)
@@ -84,7 +84,7 @@ def story_panel(engine: Engine, choice: gr.HTML) -> None:
 
 
 def films(
-    engine: Engine, runs: Sequence[str], value: Any, data: Any, cache: Path
+    engine: Engine, runs: Sequence[str], value: Any, data: Any, cache: Path, visitor: str = ""
 ) -> Iterator[dict[str, Any]]:
     """Values of the player for one request: the picture, then one more checkpoint of the run at a time.
 
@@ -93,7 +93,7 @@ def films(
     token = data.get("token", 0) if isinstance(data, dict) else 0
     try:
         wish = Wish.from_data(data, runs)
-        chosen = [info for info in engine.checkpoints() if info.run == wish.run]
+        chosen = [info for info in engine.checkpoints(visitor) if info.run == wish.run]
         ids = [info.id for info in chosen]
         value = {**value, "ids": ids} if isinstance(value, dict) else value
         request = replace(Request.from_value(value, cache), token=wish.token)
@@ -104,7 +104,7 @@ def films(
         yield {**comparison.as_value(), "run": wish.run}
         for first in range(0, len(ids), AT_A_TIME):
             part = ids[first : first + AT_A_TIME]
-            for view in engine.compare(picture, part, request.patches, layer=request.layer):
+            for view in engine.compare(picture, part, request.patches, layer=request.layer, visitor=visitor):
                 comparison = comparison.with_view(view, cache)
                 yield {**comparison.as_value(), "run": wish.run}
     except GramvizError as error:

@@ -18,7 +18,7 @@ from gramviz.serving.lab import CARDS
 from gramviz.ui.chooser import Request, depths_of
 from gramviz.ui.figures.lab import figure
 from gramviz.ui.findings import details, verdict, verdict_word
-from gramviz.ui.panels.explore import SIMULTANEOUS, UNEXPECTED
+from gramviz.ui.panels.explore import SIMULTANEOUS, UNEXPECTED, visitor_of
 from gramviz.ui.theory import Question, answer, lab_card, lab_head
 from gramviz.vit.images import Picture
 
@@ -51,13 +51,15 @@ def theory_panel(engine: Engine, choice: gr.HTML) -> None:
 def _check(engine: Engine, card: str, cache: Path) -> Callable[..., list[Any]]:
     """The function of a card's event."""
 
-    def check(value: Any, head: Any, event: gr.EventData) -> list[Any]:
-        return checked(engine, card, value, head, event._data, cache)
+    def check(value: Any, head: Any, event: gr.EventData, request: gr.Request) -> list[Any]:
+        return checked(engine, card, value, head, event._data, cache, visitor_of(request))
 
     return check
 
 
-def checked(engine: Engine, card: str, value: Any, head: Any, data: Any, cache: Path) -> list[Any]:
+def checked(
+    engine: Engine, card: str, value: Any, head: Any, data: Any, cache: Path, visitor: str = ""
+) -> list[Any]:
     """The card's value, its verdict (HTML), its figure and its numbers (HTML); what cannot be had leaves those that
     were shown before.
 
@@ -68,7 +70,7 @@ def checked(engine: Engine, card: str, value: Any, head: Any, data: Any, cache: 
     try:
         question = Question.from_data(head, data)
         picture = None if question.blackboard else _picture(value, question, cache)
-        finding = engine.theory(picture, question.checkpoint, card, question.values)
+        finding = engine.theory(picture, question.checkpoint, card, question.values, visitor=visitor)
         return _shown(finding, question)
     except GramvizError as error:
         return [answer(token, str(error)), *left]

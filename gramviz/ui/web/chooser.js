@@ -7,6 +7,7 @@ const SETTLE = 250; // milliseconds to wait for a further choice before asking t
 
 let request = { token: 0, ...config.preset }; // { token, sample | file, patches, layer, ids }
 let accepted = pictureOf(request); // the last picture that the server could use
+let checkpoints = config.checkpoints; // and the visitor's own, once there are some
 let layouts = [];
 let timer = 0;
 
@@ -151,7 +152,7 @@ function checkpointBox(checkpoint, severalRuns) {
 }
 
 function showCheckpoints() {
-  layouts = forkLayout(config.checkpoints, Object.keys(config.arms));
+  layouts = forkLayout(checkpoints, Object.keys(config.arms));
   const sections = layouts.map((layout) => {
     layout.nodes = new Map(layout.cells.map(({ item }) => [item.id, checkpointBox(item, layouts.length > 1)]));
     const column = layout.columns + 1;
@@ -164,6 +165,20 @@ function showCheckpoints() {
   });
   find(".gv-forks").replaceChildren(...sections);
 }
+
+/** The visitor's own checkpoints have changed: new ones are chosen at once, those that are gone no more. */
+document.addEventListener("gv-own", ({ detail }) => {
+  const known = new Set(checkpoints.map(({ id }) => id));
+  checkpoints = [...config.checkpoints, ...detail.own];
+  const there = new Set(checkpoints.map(({ id }) => id));
+  const fresh = detail.own.filter(({ id }) => !known.has(id)).map(({ id }) => id);
+  const ids = [...request.ids.filter((id) => there.has(id)), ...fresh];
+  request = { ...request, ids: ids.length ? ids : [...config.preset.ids] };
+  showCheckpoints();
+  showCount();
+  redrawLinks();
+  send(SETTLE);
+});
 
 function branchName(branch) {
   const name = make("span", "gv-branch", armLabel(branch));
@@ -191,7 +206,7 @@ function showLayers() {
 }
 
 function showCount() {
-  setText(find(".gv-count"), request.ids.length + " of " + config.checkpoints.length);
+  setText(find(".gv-count"), request.ids.length + " of " + checkpoints.length);
 }
 
 form.addEventListener("submit", (event) => event.preventDefault());

@@ -115,6 +115,7 @@ function showStatus() {
   const bounds = visibleMaps().map((map) => map.bound ?? 0);
   const parts = [grid[0] + " \u00d7 " + grid[1] + " patches"];
   if (done < total) parts.push(done + " of " + total + " checkpoints");
-  else if (bounds.length) parts.push("cosines within \u00b1" + boundText(Math.max(...bounds)));
+  if (done < total && shown.position > 0) parts.push(shown.position + (shown.position === 1 ? " computation" : " computations") + " before yours");
+  if (done >= total && bounds.length) parts.push("cosines within \u00b1" + boundText(Math.max(...bounds)));
   setText(find(".gv-status-text"), parts.join(", "));
 }

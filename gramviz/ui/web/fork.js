@@ -21,7 +21,8 @@ function layoutRun(run, items, branchOrder) {
     for (const item of members) {
       cells.push({ item, row: index + 1, span: 1, column: trunk.length + steps.indexOf(item.step) + 1 });
     }
-    links.push(...chain(trunk.length ? [trunk[trunk.length - 1], ...members] : members));
+    const parent = items.find((item) => item.id === members[0].parent) ?? trunk.at(-1);
+    links.push(...chain(parent ? [parent, ...members] : members));
   });
   return { run, rows, columns: trunk.length + steps.length, trunk: trunk.length, branches, cells, links };
 }

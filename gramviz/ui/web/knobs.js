@@ -1,5 +1,5 @@
 // A card's controls: sliders with their number beside them, and choices. A slider of logarithms stands at exponents of
-// ten and tells the power. Labels are HTML.
+// ten and tells the power. Labels are HTML. A choice begins with `chosen`, or with its first option.
 
 const ROUND = 3; // digits of a power of ten that lies between two whole exponents
 
@@ -10,10 +10,10 @@ function offerKnobs(form, controls, changed) {
 
 const startOf = (control) => (control.options ? control.options[0][0] : valueAt(control, control.start));
 
-function choiceKnob({ name, label, options }, changed) {
-  const labels = options.map(([value, text], index) => {
+function choiceKnob({ name, label, options, chosen }, changed) {
+  const labels = options.map(([value, text]) => {
     const radio = make("input");
-    Object.assign(radio, { type: "radio", name, value, checked: index === 0 });
+    Object.assign(radio, { type: "radio", name, value, checked: value === (chosen ?? options[0][0]) });
     radio.addEventListener("input", () => changed(name, value));
     return make("label", "", radio, make("span", "", text));
   });

@@ -3,18 +3,19 @@
 const root = element.querySelector(".gv-lab-head");
 const find = (selector) => root.querySelector(selector);
 const form = find("form"), select = find("select");
+let checkpoints = config.checkpoints; // and the visitor's own, once there are some
 
 function option(checkpoint, severalRuns) {
   const name = checkpointName(checkpoint, severalRuns) + (checkpoint.heads ? ", with heads" : "");
   const node = make("option", "", name);
-  Object.assign(node, { value: checkpoint.id, selected: checkpoint.id === config.chosen.checkpoint });
+  Object.assign(node, { value: checkpoint.id, selected: checkpoint.id === (props.value?.checkpoint ?? config.chosen.checkpoint) });
   return node;
 }
 
 function offerCheckpoints() {
-  const runs = [...new Set(config.checkpoints.map(({ run }) => run))];
+  const runs = [...new Set(checkpoints.map(({ run }) => run))];
   const groups = runs.map((run) => {
-    const options = config.checkpoints.filter((checkpoint) => checkpoint.run === run).map((each) => option(each, false));
+    const options = checkpoints.filter((checkpoint) => checkpoint.run === run).map((each) => option(each, false));
     const group = make("optgroup", "", ...options);
     group.label = run;
     return group;
@@ -39,6 +40,12 @@ function changed() {
   document.dispatchEvent(new CustomEvent("gv-theory"));
 }
 
+document.addEventListener("gv-own", ({ detail }) => {
+  const before = select.value;
+  checkpoints = [...config.checkpoints, ...detail.own];
+  offerCheckpoints();
+  if (select.value !== before) changed(); // the one that was chosen is gone
+});
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("input", changed);
 offerCheckpoints();

@@ -1,0 +1,17 @@
+// The tuner's beginning: everything it is made of is there.
+
+root.classList.add("gv-empty");
+showBar(find(".gv-bar"), table, TICKS);
+showPlan();
+showStatus();
+watch("value", update);
+update();
+
+// For tests and for the curious: what is on screen, as numbers.
+root.gramviz = {
+  state: () => ({ phase, asked, run, plan: { ...plan }, pinned, ranges: { ...ranges }, kept: kept.map(({ id }) => id), files: files.length }),
+  cosines: (name) => Array.from(maps.get(name)?.values ?? []),
+  look: (name) => looks.get(name) ?? null,
+  steps: (arm) => [...of(series.rows, arm).keys()],
+  bytes: () => JSON.stringify(props.value ?? null).length,
+};
