@@ -1,0 +1,193 @@
+"""Ray: joining or starting it, what is deployed there, and how its CPUs and GPUs are shared out.
+
+Ray is imported only where it is asked for: without `--engine ray` it need not be installed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gramviz.checkpoints.manifest import CheckpointStore
+from gramviz.errors import ConfigError
+from gramviz.serving.cache import ByteCache
+from gramviz.serving.compute import Compute, LocalCompute
+from gramviz.serving.monitoring import Monitor
+from gramviz.serving.settings import Settings
+
+APP = "gramviz"
+ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
+EVERYONE = 10_000  # replicas that a full one's tasks may go to instead
+SMALLEST = 64  # a CPU or GPU is cut into so many parts at most
+# Seconds: the load is watched for so long before replicas are added or taken away.
+GROWING, SHRINKING = 3.0, 120.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One machine of the cluster: what Ray may give away of it."""
+
+    cpus: float
+    gpus: float
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a cluster is shared out. cpus, gpus: of each replica and each fine-tune, parts of one allowed.
+
+    least, most: replicas; equal where their number is fixed. ongoing: tasks that one replica holds at once.
+    """
+
+    cpus: float
+    gpus: float
+    least: int
+    most: int
+    ongoing: int
+
+    @property
+    def threads(self) -> int:
+        """Threads of torch that a process with these CPUs has."""
+        return max(1, int(self.cpus))
+
+
+def layout(settings: Settings, nodes: Sequence[Node]) -> Layout:
+    """The largest equal parts of which there are enough for all replicas and fine-tunes.
+
+    Raises ConfigError for a device that a cluster cannot be asked for, or for more processes than it can hold.
+    """
+    if settings.device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"the device is {settings.device!r}; on a Ray cluster it must be auto, cpu or cuda")
+    gpus = int(sum(node.gpus for node in nodes)) if settings.device != "cpu" else 0
+    if settings.device == "cuda" and not gpus:
+        raise ConfigError("the device is 'cuda', but no machine of the Ray cluster has a GPU")
+    want = max(settings.threads, 1)
+    wanted = (settings.replicas or max(gpus, 1)) + settings.finetunes
+    cpus, places = parts([node.cpus for node in nodes], want, wanted)
+    share, held = (0.0, places) if not gpus else parts([1.0] * gpus, 1.0, wanted)
+    most = settings.replicas or min(places, held) - settings.finetunes
+    # a GPU takes the next batch while it is at one; on a CPU a short queue leaves more to the other replicas
+    ongoing = 2 * settings.batch if gpus else max(2, settings.batch // 2)
+    return Layout(cpus, share, settings.replicas or 1, most, ongoing)
+
+
+def parts(holders: Sequence[float], want: float, wanted: int) -> tuple[float, int]:
+    """The largest of want, want / 2, want / 3, ... of which `wanted` fit into the holders, none across two of them,
+    and how many fit. Raises ConfigError where even the smallest are too few.
+    """
+    for pieces in range(1, SMALLEST + 1):
+        part = want / pieces
+        fit = sum(int(holder / part + 1e-6) for holder in holders)
+        if fit >= wanted:
+            # rounded down, since Ray counts in parts of ten thousand
+            return (part if pieces == 1 else int(part * 10_000) / 10_000), fit
+    raise ConfigError(
+        f"the Ray cluster is too small for {wanted} replicas and fine-tunes at once; ask for fewer of them"
+    )
+
+
+def deployment_options(settings: Settings, plan: Layout) -> dict[str, Any]:
+    """What Ray Serve is told of the replicas."""
+    options: dict[str, Any] = {
+        "name": "replica",
+        "max_ongoing_requests": plan.ongoing,
+        "ray_actor_options": {"num_cpus": plan.cpus, "num_gpus": plan.gpus},
+        "health_check_period_s": 5,
+        "health_check_timeout_s": 30,
+        "graceful_shutdown_timeout_s": 20,
+        # what is asked again goes where the features are
+        "request_router_config": {
+            "request_router_class": ROUTER,
+            "request_router_kwargs": {"num_fallback_replicas": EVERYONE},
+        },
+        "logging_config": {"log_level": "WARNING", "enable_access_log": False},
+    }
+    if settings.replicas:
+        options["num_replicas"] = settings.replicas
+    else:
+        options["autoscaling_config"] = {
+            "min_replicas": plan.least,
+            "max_replicas": plan.most,
+            "target_ongoing_requests": max(1, plan.ongoing // 2),
+            "upscale_delay_s": GROWING,
+            "downscale_delay_s": SHRINKING,
+        }
+    return options
+
+
+class Cluster:
+    """A Ray cluster with the replicas deployed. Joins the one of RAY_ADDRESS or of this machine, else starts one."""
+
+    def __init__(self, store: CheckpointStore, settings: Settings) -> None:
+        import ray
+        from ray import serve
+
+        from gramviz.serving.replica import Bench, Replica, replica_settings
+
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        self._joined = not ray.is_initialized()
+        if self._joined:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level="WARNING")
+        nodes = [
+            Node(one["Resources"].get("CPU", 0.0), one["Resources"].get("GPU", 0.0))
+            for one in ray.nodes()
+            if one["Alive"]
+        ]
+        self.plan = plan = layout(settings, nodes)
+        serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING"})
+        deployed = serve.deployment(Replica).options(**deployment_options(settings, plan))
+        bound = deployed.bind(store, replica_settings(settings, plan.threads))
+        self.handle = serve.run(bound, name=APP, route_prefix=None)
+        self._bench = ray.remote(Bench).options(
+            num_cpus=plan.cpus, num_gpus=plan.gpus, max_concurrency=2, max_restarts=0
+        )
+        self._device = settings.device
+        log.info("Ray: %d machines, %s", len(nodes), plan)
+
+    def bench(self) -> Any:
+        """A new actor for one fine-tune."""
+        return self._bench.remote(self._device, self.plan.threads)
+
+    def replicas(self) -> int:
+        """How many run now. Asks Serve's controller, which takes some milliseconds."""
+        from ray import serve
+
+        app = serve.status().applications.get(APP)
+        if app is None:
+            return 0
+        return sum(one.replica_states.get("RUNNING", 0) for one in app.deployments.values())
+
+    def close(self) -> None:
+        """Take the replicas away, and leave the cluster, where it was joined for this."""
+        import ray
+        from ray import serve
+
+        serve.delete(APP)
+        if not serve.status().applications:  # others may have theirs there
+            serve.shutdown()
+        if self._joined:
+            ray.shutdown()
+
+
+def compute_for(
+    settings: Settings, store: CheckpointStore, results: ByteCache[Any], monitor: Monitor
+) -> Compute:
+    """Who computes, by the settings. Raises ConfigError where Ray is wanted and not installed, or does not fit."""
+    makers: dict[str, Callable[..., Compute]] = {"local": LocalCompute, "ray": _over_ray}
+    return makers[settings.engine](store, settings, results, monitor)
+
+
+def _over_ray(
+    store: CheckpointStore, settings: Settings, results: ByteCache[Any], monitor: Monitor
+) -> Compute:
+    try:
+        from gramviz.serving.ray_compute import RayCompute
+    except ImportError as error:
+        raise ConfigError(
+            "the engine is 'ray', but Ray is not installed; pip install 'ray[serve]' or use 'local'"
+        ) from error
+    return RayCompute(store, settings, results, monitor)

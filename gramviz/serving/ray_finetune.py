@@ -1,0 +1,208 @@
+"""Fine-tunes on a Ray cluster: each on a bench of its own, read by a thread, and taken up elsewhere where it is lost.
+
+Reading less is pausing: a bench makes two events more and waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from gramviz.errors import BusyError
+from gramviz.serving.cluster import Cluster
+from gramviz.serving.streams import Stream, Streams
+from gramviz.serving.watching import Sight
+from gramviz.training.finetune import Ended, Event, FinetuneJob, Saved, Stepped
+
+AHEAD = 2  # events that a bench makes before they are read
+# So often one may be lost before it comes to a newer saved state; then it is given up.
+LOSSES = 3
+
+log = logging.getLogger(__name__)
+
+
+class Runs:
+    """The fine-tunes that run, each with a thread that reads it, and those that wait for a place."""
+
+    def __init__(self, room: int, queue: int) -> None:
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._desk = Streams(room, queue, self._lock, self._wake)
+        self._readers: dict[Stream[Any], threading.Thread] = {}
+        self._closed = False
+
+    def open(self, factory: Callable[[], Iterator[Any]], line: str) -> Stream[Any]:
+        """A stream that is read as soon as there is a place. Raises BusyError."""
+        with self._lock:
+            if self._closed:
+                raise BusyError("The service is shutting down; please try again later.")
+            return self._desk.open(factory, line)
+
+    def status(self) -> dict[str, float]:
+        """Numbers for a look at the load."""
+        with self._lock:
+            return {"streams_running": len(self._desk.running), "streams_waiting": len(self._desk.waiting)}
+
+    def close(self) -> None:
+        """End all; returns when every thread has ended."""
+        with self._lock:
+            self._closed = True
+            for stream in (*self._desk.waiting, *self._desk.running):
+                stream.close()
+            readers = list(self._readers.values())
+        for reader in readers:
+            reader.join()
+
+    def _wake(self) -> None:
+        for stream in self._desk.running:
+            if stream not in self._readers:
+                name = "gramviz-finetune"
+                reader = threading.Thread(target=self._read, args=(stream,), name=name, daemon=True)
+                self._readers[stream] = reader
+                reader.start()
+        self._changed.notify_all()
+
+    def _read(self, stream: Stream[Any]) -> None:
+        """One stream, event by event, to its end."""
+        desk = self._desk
+        while True:
+            with self._lock:
+                self._changed.wait_for(
+                    lambda: stream in desk.ready() or stream in desk.leaving() or stream not in desk.running
+                )
+                if stream not in desk.running:
+                    del self._readers[stream]
+                    self._wake()  # its place went to another
+                    return
+                leaving = stream in desk.leaving()
+            (desk.shut if leaving else desk.step)(stream)
+
+
+class RayRun:
+    """A fine-tune on the cluster; see `Run`."""
+
+    def __init__(
+        self, runs: Runs, cluster: Cluster, job: FinetuneJob, line: str, moved: Callable[[], None]
+    ) -> None:
+        """moved: is called whenever a machine was lost and another takes the fine-tune up."""
+        self._remote = Remote(cluster, job, moved)
+        self._stream = runs.open(self._remote.events, line)
+        self.next = self._stream.next
+        self.resume = self._stream.resume
+        self.pause = self._stream.pause
+
+    @property
+    def ended(self) -> bool:
+        """See `Run`."""
+        return self._stream.ended
+
+    @property
+    def position(self) -> int:
+        """See `Run`."""
+        return self._stream.position
+
+    def stop(self) -> None:
+        """See `Run`."""
+        self._remote.stop()
+        self._stream.resume()
+
+    def close(self) -> None:
+        """See `Run`."""
+        self._stream.close()
+        self._remote.close()
+
+
+class Remote:
+    """The benches of one fine-tune: one after another, where they are lost."""
+
+    def __init__(self, cluster: Cluster, job: FinetuneJob, moved: Callable[[], None]) -> None:
+        self._cluster, self._job, self._moved = cluster, job, moved
+        self._lock = threading.Lock()
+        self._stopped = self._closed = False
+        self.bench: Any = None  # the actor at work
+
+    def stop(self) -> None:
+        """Let the bench end after its present step."""
+        with self._lock:
+            self._stopped = True
+            if self.bench is not None:
+                self.bench.stop.remote()
+
+    def close(self) -> None:
+        """End the bench; whoever waits for its next event waits no longer."""
+        with self._lock:
+            self._closed = True
+            self._dismiss()
+
+    def events(self) -> Iterator[Event | Sight]:
+        """What the job's reader is told, each once, whichever machines it took. Raises BusyError where it is lost."""
+        job = ray.put(self._job)
+        saved: Saved | None = None
+        told: dict[tuple[type, str], int] = {}
+        moved, losses = "", 0
+        while True:
+            try:
+                for event in self._from(job, saved):
+                    if isinstance(event, Saved):
+                        saved, losses = event, 0
+                    elif isinstance(event, Ended) and moved:
+                        yield replace(event, sentence=f"{event.sentence} {moved}")
+                    elif fresh(event, told):
+                        yield event
+                return
+            except RayTaskError as error:
+                raise error.cause from None
+            except RayError as error:
+                if self._closed:
+                    return
+                log.warning("the machine of a fine-tune was lost: %s", type(error).__name__)
+            losses += 1
+            if losses == LOSSES:
+                raise BusyError(
+                    f"The machine of this fine-tune was lost {LOSSES} times, and it cannot go on; "
+                    "please start it again."
+                )
+            self._moved()
+            since = f"step {saved.step}" if saved else "the start"
+            moved = f"A machine was lost on the way, and another went on from {since}."
+
+    def _from(self, job: Any, saved: Saved | None) -> Iterator[Any]:
+        """The events of one bench, which is given back at the end, whatever ends it."""
+        with self._lock:
+            if self._closed:
+                return
+            bench = self.bench = self._cluster.bench()
+            if self._stopped:
+                bench.stop.remote()
+        options = {"num_returns": "streaming", "_generator_backpressure_num_objects": AHEAD}
+        try:
+            for reference in bench.run.options(**options).remote(job, saved):
+                yield ray.get(reference)
+        finally:
+            with self._lock:
+                self._dismiss()
+
+    def _dismiss(self) -> None:
+        if self.bench is not None:
+            ray.kill(self.bench)
+            self.bench = None
+
+
+def fresh(event: Any, told: dict[tuple[type, str], int]) -> bool:
+    """Whether the reader has not been told of it before; another machine makes again what came after the last saved
+    state. `told`: the newest step by kind and arm.
+    """
+    if not isinstance(event, Stepped | Sight):
+        return True
+    step = event.report.step if isinstance(event, Stepped) else event.step
+    key = (type(event), event.arm)
+    if step <= told.get(key, -1):
+        return False
+    told[key] = step
+    return True
