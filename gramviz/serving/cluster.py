@@ -139,6 +139,7 @@ class Cluster:
         ]
         self.plan = plan = layout(settings, nodes)
         serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING"})
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
         deployed = serve.deployment(Replica).options(**deployment_options(settings, plan))
         bound = deployed.bind(store, replica_settings(settings, plan.threads))
         self.handle = serve.run(bound, name=APP, route_prefix=None)
@@ -146,6 +147,7 @@ class Cluster:
             num_cpus=plan.cpus, num_gpus=plan.gpus, max_concurrency=2, max_restarts=0
         )
         self._device = settings.device
+        self._closed = False
         log.info("Ray: %d machines, %s", len(nodes), plan)
 
     def bench(self) -> Any:
@@ -166,6 +168,9 @@ class Cluster:
         import ray
         from ray import serve
 
+        if self._closed:
+            return
+        self._closed = True
         serve.delete(APP)
         if not serve.status().applications:  # others may have theirs there
             serve.shutdown()

@@ -1,9 +1,10 @@
-"""The engine over a real Ray of two machines on loopback: the same results, and what survives which loss.
+"""The engine over a real Ray of two machines, both in this one: the same results, and what survives which loss.
 
 The cluster stays for the whole module; tests that lose something wait until it is whole again.
 """
 
 import os
+import re
 import time
 import warnings
 from concurrent.futures import Future
@@ -46,7 +47,7 @@ pytestmark = [
 ]
 ROOT = Path(__file__).resolve().parents[2]
 IDS = ("tiny-trunk-0", "tiny-plain-2000", "tiny-gram-2000")
-PLACES = {"node_ip_address": "127.0.0.1", "object_store_memory": 128 * MIB}
+PLACES = {"object_store_memory": 128 * MIB}
 WAIT = 60  # seconds for anything that must come
 # a machine that does not answer for so long counts as lost
 FAST = {
@@ -93,8 +94,13 @@ def settings(store):
 
 
 @pytest.fixture(scope="module")
-def compute(machines, store, settings):
-    made = compute_for(settings, store, ByteCache(64 * MIB), Monitor())
+def monitor():
+    return Monitor()
+
+
+@pytest.fixture(scope="module")
+def compute(machines, store, settings, monitor):
+    made = compute_for(settings, store, ByteCache(64 * MIB), monitor)
     yield made
     made.close()
 
@@ -175,14 +181,10 @@ def test_results_are_bit_identical_to_those_of_one_machine(compute, local, store
 
 def test_colours_and_findings_are_bit_identical(compute, local, store):
     asks = [ask(store, checkpoint, seed=1) for checkpoint in IDS]
-    card = lab.cards()[0]
-    values = card.checked({})
-    for task in (
-        tasks.colours_task(asks),
-        tasks.theory_task(asks[0], store, card.id, values),
-        tasks.blackboard_task(card.id, values),
-    ):
-        assert equal(result(compute, task), result(local, task))
+    theory = [tasks.theory_task(asks[0], store, card.name, card.checked({})) for card in lab.CARDS]
+    board = [tasks.blackboard_task(card.name, card.checked({})) for card in lab.CARDS]
+    for task in (tasks.colours_task(asks), *theory, *board):
+        assert equal(result(compute, task), result(local, task)), task.key
 
 
 def test_own_checkpoints_travel(compute, local, store):
@@ -213,19 +215,6 @@ def test_the_same_in_flight_is_one_call_and_the_result_is_kept_here(compute, sto
     compute.release(task, first)
 
 
-def test_repeats_go_where_the_features_are(compute, store):
-    seen = ask(store, seed=3)
-    result(compute, tasks.features_task(seen))
-    compute._results.clear()
-    view = result(compute, tasks.view_task(seen))
-    compute._results.clear()
-    fresh = result(compute, tasks.view_task(ask(store, seed=4)))
-    assert equal(view.checkpoint, fresh.checkpoint)
-    # a replica that had them reports a view without the forward's time; of both replicas only one had
-    names = compute._compute.options(session_id="x")
-    assert names is not None
-
-
 def test_the_engine_over_it_answers_the_page(compute, store, settings):
     engine = Engine(store, settings, compute)
     views = list(engine.compare(picture(5), IDS, 8, visitor="ann"))
@@ -236,15 +225,38 @@ def test_the_engine_over_it_answers_the_page(compute, store, settings):
     assert engine.status()["replicas"] == 2
 
 
-def test_a_replica_killed_under_load_loses_no_request(compute, local, store):
-    whole(compute)
-    wanted = [tasks.view_task(ask(store, checkpoint, seed)) for seed in range(10, 30) for checkpoint in IDS]
-    futures = [compute.submit(task, f"visitor {n % 3}", None) for n, task in enumerate(wanted)]
-    kill_replica(sorted(replica_names())[0])
-    found = [future.result(WAIT) for future in futures]
-    assert len(found) == 60
-    for task, view in list(zip(wanted, found, strict=True))[::7]:
+def counted(monitor, kind):
+    found = re.search(rf'gramviz_events_total{{kind="{kind}"}} ([\d.]+)', monitor.text().decode())
+    return float(found[1]) if found else 0.0
+
+
+def load(compute, store, seeds):
+    """Work of some seconds from three visitors: tasks with their futures, once the first of them is done."""
+    wanted = [
+        tasks.spectral_task(replace(ask(store, checkpoint, seed), patches=32))
+        for seed in seeds
+        for checkpoint in IDS
+    ]
+    asked = [(task, compute.submit(task, f"visitor {n % 3}", None)) for n, task in enumerate(wanted)]
+    asked[0][1].result(WAIT)
+    return asked
+
+
+def all_answered(asked, local):
+    found = [(task, future.result(WAIT)) for task, future in asked]
+    for task, view in found[::9]:
         assert equal(view, result(local, task))
+
+
+def test_a_replica_killed_under_load_loses_no_request(compute, local, store, monitor):
+    whole(compute)
+    before = replica_names()
+    asked = load(compute, store, range(10, 22))
+    kill_replica(sorted(before)[0])
+    all_answered(asked, local)
+    assert counted(monitor, "replica_lost") >= 1
+    until(lambda: len(replica_names()) == 2)
+    assert replica_names() != before
     whole(compute)
     assert compute.notice == ""
 
@@ -358,30 +370,31 @@ def test_stopping_keeps_the_weights_of_the_step_and_the_next_one_waits_its_turn(
 
 def test_one_that_is_lost_again_and_again_ends_with_a_sentence(compute, store, slowly):
     run = compute.finetune(replace(job_of(store, steps=200), save_steps=1000), "ann")
+    for step in (1, 2, 3):
+        follow(run, step)
+        ray.kill(run._remote.bench)
     with pytest.raises(
-        BusyError, match=r"The machine of this fine-tune was lost 3 times, and it cannot go on"
+        BusyError, match="The machine of this fine-tune was lost 3 times, and it cannot go on"
     ):
-        for step in range(1, 30):
-            follow(run, step)
-            ray.kill(run._remote.bench)
+        follow(run)
     assert run.ended
 
 
 def test_a_machine_killed_under_load_loses_neither_requests_nor_a_fine_tune(
-    machines, compute, local, store, reference, slowly
+    machines, compute, local, store, monitor, reference, slowly
 ):
     whole(compute)
     run = compute.finetune(job_of(store), "ann")
     events = follow(run, 5)
-    wanted = [tasks.view_task(ask(store, checkpoint, seed)) for seed in range(40, 60) for checkpoint in IDS]
-    futures = [compute.submit(task, f"visitor {n % 3}", None) for n, task in enumerate(wanted)]
+    lost_before, moved_before = counted(monitor, "replica_lost"), counted(monitor, "finetune_moved")
+    asked = load(compute, store, range(40, 52))
     lost = next(iter(machines.worker_nodes))
     machines.add_node(num_cpus=2, **PLACES)
     machines.remove_node(lost, allow_graceful=False)
-    found = [future.result(WAIT) for future in futures]
-    for task, view in list(zip(wanted, found, strict=True))[::7]:
-        assert equal(view, result(local, task))
+    all_answered(asked, local)
+    assert counted(monitor, "replica_lost") > lost_before
     events += follow(run)
+    assert counted(monitor, "finetune_moved") == moved_before + 1
     assert steps_of(events) == list(range(1, 17))
     same_weights(events, reference)
     whole(compute)
