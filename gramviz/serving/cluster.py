@@ -131,24 +131,28 @@ class Cluster:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         self._joined = not ray.is_initialized()
         if self._joined:
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level="WARNING")
-        nodes = [
-            Node(one["Resources"].get("CPU", 0.0), one["Resources"].get("GPU", 0.0))
-            for one in ray.nodes()
-            if one["Alive"]
-        ]
-        self.plan = plan = layout(settings, nodes)
+            try:
+                ray.init(include_dashboard=False, log_to_driver=False, logging_level="WARNING")
+            except (ConnectionError, RuntimeError) as error:
+                raise ConfigError(f"the Ray cluster could not be joined: {first_line(error)}") from error
+        self.plan = plan = layout(settings, nodes())
         serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING"})
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         deployed = serve.deployment(Replica).options(**deployment_options(settings, plan))
         bound = deployed.bind(store, replica_settings(settings, plan.threads))
-        self.handle = serve.run(bound, name=APP, route_prefix=None)
+        try:
+            self.handle = serve.run(bound, name=APP, route_prefix=None)
+        except RuntimeError as error:
+            raise ConfigError(
+                "the replicas could not be started; is this gramviz installed on all machines of the Ray cluster? "
+                f"{first_line(error)}"
+            ) from error
         self._bench = ray.remote(Bench).options(
             num_cpus=plan.cpus, num_gpus=plan.gpus, max_concurrency=2, max_restarts=0
         )
         self._device = settings.device
         self._closed = False
-        log.info("Ray: %d machines, %s", len(nodes), plan)
+        log.info("on Ray: %s", plan)
 
     def bench(self) -> Any:
         """A new actor for one fine-tune."""
@@ -176,6 +180,19 @@ class Cluster:
             serve.shutdown()
         if self._joined:
             ray.shutdown()
+
+
+def nodes() -> list[Node]:
+    """The machines that Ray has now."""
+    import ray
+
+    found = [one["Resources"] for one in ray.nodes() if one["Alive"]]
+    return [Node(one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in found]
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of many lines begins with."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def compute_for(

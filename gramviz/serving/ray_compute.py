@@ -119,13 +119,15 @@ class RayCompute:
 
     def healthy(self, timeout: float) -> bool:
         """See `Compute`. Replicas that are all at work do not answer at once, but they are there."""
-        pulse = self._cluster.handle.options(method_name="pulse").remote()
         try:
-            return bool(pulse.result(timeout_s=timeout))
-        except TimeoutError:
-            pulse.cancel()
-            return self._cluster.replicas() > 0
+            pulse = self._cluster.handle.options(method_name="pulse").remote()
+            try:
+                return bool(pulse.result(timeout_s=timeout))
+            except TimeoutError:
+                pulse.cancel()
+                return self._cluster.replicas() > 0
         except Exception:
+            log.exception("no replica answers")
             return False
 
     def close(self) -> None:
@@ -161,7 +163,7 @@ class RayCompute:
                 try:
                     return await self._asked(task, line, left, given)
                 except RayTaskError as error:
-                    raise error.cause from None
+                    raise (error.cause or error) from None
                 except (RayError, ReplicaUnavailableError) as error:
                     log.warning("a replica was lost during a task: %s", type(error).__name__)
                     self._monitor.count("replica_lost")
@@ -181,10 +183,11 @@ class RayCompute:
             self._census = asyncio.create_task(asyncio.to_thread(self._count))
         response = self._compute.options(session_id=session(task)).remote(task, line, left, given)
         answer = asyncio.ensure_future(awaited(response))
+        patience = None if left is None else max(left, CENSUS)
         try:
             while True:
-                # shielded by hand: time that runs out while a replica computes does not end it
-                done, _ = await asyncio.wait([answer], timeout=left)
+                # time that runs out while a replica computes does not end it
+                done, _ = await asyncio.wait([answer], timeout=patience)
                 if done:
                     return answer.result()
                 if await asyncio.to_thread(self._cluster.replicas) == 0:
@@ -196,7 +199,11 @@ class RayCompute:
 
     def _count(self) -> None:
         """More replicas take more at once; fewer, less."""
-        self._replicas = self._cluster.replicas()
+        try:
+            self._replicas = self._cluster.replicas()
+        except Exception:
+            log.exception("the replicas could not be counted")
+            return
         self._outbox.widen(max(self._replicas, 1) * self._plan.ongoing)
 
     def _sent(self, task: Task) -> Task:

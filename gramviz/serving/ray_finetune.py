@@ -157,7 +157,7 @@ class Remote:
                         yield event
                 return
             except RayTaskError as error:
-                raise error.cause from None
+                raise (error.cause or error) from None
             except RayError as error:
                 if self._closed:
                     return

@@ -1,8 +1,11 @@
-"""How a cluster is shared out among replicas and fine-tunes; needs no Ray."""
+"""How a cluster is shared out among replicas and fine-tunes, and what a replica does; needs no Ray."""
 
+import asyncio
 import subprocess
 import sys
+import threading
 
+import numpy as np
 import pytest
 
 from gramviz.errors import ConfigError
@@ -10,7 +13,12 @@ from gramviz.serving.cache import ByteCache
 from gramviz.serving.cluster import Node, compute_for, deployment_options, layout, parts
 from gramviz.serving.compute import LocalCompute
 from gramviz.serving.monitoring import Monitor
+from gramviz.serving.replica import Replica, replica_settings
 from gramviz.serving.settings import Settings
+from gramviz.serving.tasks import view_task
+from gramviz.serving.views import Ask
+from gramviz.vit.images import picture_from_array
+from tests.serving.held import hold
 from tests.stores import make_store
 
 
@@ -88,3 +96,70 @@ def test_who_computes_follows_the_settings(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "gramviz.serving.ray_compute", raising=False)
     with pytest.raises(ConfigError, match="the engine is 'ray', but Ray is not installed"):
         compute_for(Settings(engine="ray"), store, ByteCache(1), Monitor())
+
+
+@pytest.fixture
+def replica(tmp_path):
+    made = Replica(make_store(tmp_path), replica_settings(Settings(device="cpu", models=tmp_path), 1))
+    yield made
+    made._local.close()
+
+
+def view_of(replica, seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    store = replica._local.workshop._store
+    return view_task(Ask(picture_from_array(pixels), store.get("tiny-plain-2000"), 8, -1))
+
+
+def test_what_arrives_together_is_one_forward(replica, monkeypatch):
+    forwards, sizes = replica._local.workshop._forwards, []
+    features = forwards.features
+    monkeypatch.setattr(
+        forwards,
+        "features",
+        lambda network, pictures, *rest: sizes.append(len(pictures)) or features(network, pictures, *rest),
+    )
+    gate = threading.Event()
+    held = hold(replica._local._scheduler, gate)
+
+    async def several():
+        calls = [
+            asyncio.ensure_future(replica.compute(view_of(replica, seed), "", 60.0)) for seed in range(4)
+        ]
+        while replica._local.status()["jobs"] < 4:
+            await asyncio.sleep(0.01)
+        gate.set()
+        return await asyncio.gather(*calls)
+
+    found = asyncio.run(several())
+    held.result(20)
+    assert sizes == [4]
+    for view, size in found:
+        assert size > len(view.factor) + len(view.colours)
+
+
+def test_a_call_that_is_called_off_leaves_the_replicas_queue(replica):
+    gate = threading.Event()
+    held = hold(replica._local._scheduler, gate)
+
+    async def called_off():
+        call = asyncio.ensure_future(replica.compute(view_of(replica, 0), "", 60.0))
+        while replica._local.status()["jobs"] < 1:
+            await asyncio.sleep(0.01)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        return replica._local.status()["jobs"]
+
+    try:
+        assert asyncio.run(called_off()) == 0
+    finally:
+        gate.set()
+    held.result(20)
+
+
+def test_a_replica_whose_device_was_lost_asks_to_be_replaced(replica):
+    asyncio.run(replica.check_health())
+    replica._local.workshop.lost = "The device cuda was lost."
+    with pytest.raises(RuntimeError, match="cuda was lost"):
+        asyncio.run(replica.check_health())
