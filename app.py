@@ -1,15 +1,21 @@
 """Hugging Face Space entry point, and `python app.py` on a laptop: settings -> engine -> page."""
 
-from gramviz.serving.engine import Engine
-from gramviz.serving.settings import Settings
-from gramviz.ui.page import build_page, launch_options
+from gramviz.serving.settings import Settings, share_processors
 
 
 def main() -> None:
     """Serve the page until it is stopped."""
-    engine = Engine.from_settings(Settings.read())
+    share_processors()  # before torch is imported
+    settings = Settings.read()
+
+    from gramviz.serving.engine import Engine
+    from gramviz.ui.logs import configure
+    from gramviz.ui.operations import serve
+
+    configure(settings.log_level, settings.log_format)
+    engine = Engine.from_settings(settings)
     try:
-        build_page(engine).launch(**launch_options())
+        serve(engine)
     finally:
         engine.close()
 

@@ -37,7 +37,7 @@ CONTROLS: tuple[Slider | Choice, ...] = (
     Choice(
         "images",
         "Images",
-        (("pack", "sample pack"), ("picture", "this picture alone"), ("own", "own images")),
+        (("pack", "sample pack"), ("picture", "this picture"), ("own", "own images")),
     ),
     Slider("steps", "Steps", 5, MOST_STEPS, 1, 50),
     Slider("rate", "Learning rate", -5, -2, 0.25, -3, log=True),

@@ -96,7 +96,7 @@ function drawAxes(context, place, xs, axis, width, height) {
     context.lineTo(width - PAD.right, y);
     context.stroke();
     context.globalAlpha = 1;
-    context.fillText(Number(tick.toPrecision(3)).toString(), PAD.left - 6, y);
+    context.fillText(tick > 0 && tick < 1e-3 ? tick.toExponential(0).replace("-", "\u2212") : Number(tick.toPrecision(3)).toString(), PAD.left - 6, y);
   }
   context.textBaseline = "top";
   for (const [part, align] of [[0, "left"], [0.5, "center"], [1, "right"]]) {

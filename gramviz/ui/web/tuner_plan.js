@@ -45,13 +45,22 @@ function showPresets() {
 }
 
 function showCheckpoints() {
-  const runs = new Set(checkpoints.map((checkpoint) => checkpoint.run));
   const start = infoOf(plan.start);
-  const option = (checkpoint, chosen) => new Option(checkpointName(checkpoint, runs.size > 1) + (checkpoint.heads ? ", with heads" : ""), checkpoint.id, false, checkpoint.id === chosen);
-  form.elements.start.replaceChildren(...checkpoints.map((checkpoint) => option(checkpoint, plan.start)));
+  form.elements.start.replaceChildren(...groupedOptions(checkpoints, plan.start));
   const fitting = checkpoints.filter((checkpoint) => checkpoint.network === start?.network && checkpoint.id !== plan.start);
-  form.elements.teacher.replaceChildren(new Option("the start itself", "", false, plan.teacher === ""), ...fitting.map((checkpoint) => option(checkpoint, plan.teacher)));
+  form.elements.teacher.replaceChildren(new Option("the start itself", "", false, plan.teacher === ""), ...groupedOptions(fitting, plan.teacher));
   if (plan.teacher && !fitting.some(({ id }) => id === plan.teacher)) plan.teacher = form.elements.teacher.value = "";
+}
+
+/** Options in a group for each run. */
+function groupedOptions(list, chosen) {
+  return [...new Set(list.map(({ run: name }) => name))].map((name) => {
+    const group = make("optgroup", "", ...list.filter((each) => each.run === name).map((each) => (
+      new Option(checkpointName(each, false) + (each.heads ? ", with heads" : ""), each.id, false, each.id === chosen)
+    )));
+    group.label = name;
+    return group;
+  });
 }
 
 function changed(name, value) {
