@@ -53,11 +53,12 @@ def own_checkpoint(
     step: int,
     images_seen: int,
     when: datetime,
+    about: str,
 ) -> OwnCheckpoint:
     """What a fine-tune of `step` steps made of `parent`.
 
     number: the visitor's own count, for its id "yours/<n>". branch: one of OWN_BRANCHES. settings, data: in words,
-    for the card. It belongs to its parent's run, under its parent's licence, with as many more steps.
+    for the card; about: what tells it from others, in a few words. It belongs to its parent's run, under its parent's licence, with as many more steps.
     """
     halves = {name: value.detach().cpu().to(torch.float16) for name, value in weights.items()}
     content = to_bytes(halves, {})
@@ -71,7 +72,7 @@ def own_checkpoint(
         bytes=len(content),
         images_seen=parent.images_seen + images_seen,
         parent=parent.id,
-        title=f"Your fine-tune {number}: {step} steps from {parent.id}",
+        title=f"Your fine-tune {number}: {step} steps from {parent.id}, {about}",
         shown=False,
         metrics={},
         heads=None,

@@ -230,6 +230,7 @@ class Tuner:
                     step=ended.step,
                     images_seen=ended.step * plan.batch,
                     when=datetime.now(UTC),
+                    about=f"Gram weight {0 if arm == CONTROL else plan.gram:g}",
                 )
             )
         return made

@@ -51,6 +51,7 @@ def made(licence="MIT", number=3):
         step=50,
         images_seen=200,
         when=datetime(2026, 11, 26),
+        about="Gram weight 2",
     )
 
 

@@ -96,7 +96,7 @@ function takeLooks(news) {
     map.node.classList.remove("gv-waiting");
     map.showMeasures(look.measures);
     setText(map.step, name === "teacher" ? "what it is anchored to" : "step " + grouped(look.step));
-    setText(map.range, name === "teacher" ? "" : "distance " + look.measures.gram_distance.toPrecision(2));
+    setText(map.range, name === "teacher" ? "" : "distance " + (look.measures.gram_distance < 1e-6 ? "0" : Number(look.measures.gram_distance.toPrecision(2))));
     map.range.title = "Gram distance: the mean squared difference of the entries of G and of the Gram teacher's";
     map.drawn = look.pinned;
   }

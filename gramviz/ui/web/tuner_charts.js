@@ -74,7 +74,7 @@ function verticalAxis(points, logarithmic) {
     const ticks = Array.from({ length: to - from + 1 }, (_, index) => 10 ** (from + index));
     return { at: (y) => (Math.log10(y) - from) / (to - from), ticks };
   }
-  const floor = Math.min(0, low), top = high > floor ? high : floor + 1;
+  const floor = low > 0.6 * high ? low - 0.25 * (high - low) : Math.min(0, low), top = high > floor ? high : floor + 1;
   const unit = 10 ** Math.floor(Math.log10(top - floor)), step = [0.2, 0.5, 1, 2].map((part) => part * unit).find((part) => (top - floor) / part <= 5) ?? unit * 2;
   const ticks = [];
   for (let tick = Math.ceil(floor / step) * step; tick <= top + step * 1e-6; tick += step) ticks.push(tick);
