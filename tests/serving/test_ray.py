@@ -5,6 +5,7 @@ The cluster stays for the whole module; tests that lose something wait until it 
 
 import os
 import re
+import secrets
 import time
 import warnings
 from concurrent.futures import Future
@@ -15,10 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    ray = pytest.importorskip("ray", reason="Ray is not installed (pip install '.[ray]')")
 
 from gramviz.errors import BusyError, InputError
 from gramviz.serving import lab, tasks
@@ -36,6 +33,14 @@ from gramviz.serving.watching import Sight
 from gramviz.training.finetune import TUNED, Ended, Stepped
 from gramviz.vit.images import picture_from_array
 from tests.stores import make_store
+
+# Ray's ports are open to the network as long as it runs; it looks for the mode as it is imported
+GUARDED = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+with warnings.catch_warnings(), pytest.MonkeyPatch.context() as before:
+    for name, value in GUARDED.items():
+        before.setenv(name, value)
+    warnings.simplefilter("ignore")
+    ray = pytest.importorskip("ray", reason="Ray is not installed (pip install '.[ray]')")
 
 # Ray's own: pydantic's old ways, and files and sockets that its shutting down leaves to the collector
 pytestmark = [
@@ -69,6 +74,8 @@ def machines():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", str(ROOT))
+        for name, value in GUARDED.items():
+            patch.setenv(name, value)
         patch.delenv("RAY_ADDRESS", raising=False)
         head = {"num_cpus": 0, "include_dashboard": False, "_system_config": FAST, **PLACES}
         cluster = Cluster(initialize_head=True, head_node_args=head)
