@@ -398,9 +398,9 @@ def test_wrong_usage_is_exit_code_two_and_help_names_every_command(capsys):
 
 
 def test_divergence_is_told(tmp_path, config_file, recipe_file, capsys, monkeypatch):
-    from gramviz.training import loop
+    from gramviz.training import objective
 
-    monkeypatch.setattr(loop, "ibot_loss", lambda *a: torch.tensor(float("nan"), requires_grad=True))
+    monkeypatch.setattr(objective, "ibot_loss", lambda *a: torch.tensor(float("nan"), requires_grad=True))
     call = train_on_scenes(config_file)
     assert main([*call, "--out", str(tmp_path / "run")]) == 1
     assert "diverged after step 0" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """README keeps its word: the Space's front matter, the commands and the examples."""
 
+import dataclasses
 import re
 import shlex
 from pathlib import Path
@@ -98,3 +99,12 @@ def test_the_client_example_runs_against_the_page(tmp_path, monkeypatch, capsys)
     engine.close()
     first = capsys.readouterr().out.splitlines()[0]
     assert first.startswith("[19, 28] 1.0") or first.startswith("[19, 28] 0.99999")
+
+
+def test_the_table_of_settings_is_what_the_settings_are():
+    for one in dataclasses.fields(Settings):
+        rows = [line for line in README.splitlines() if line.startswith(f"| `GRAMVIZ_{one.name.upper()}` |")]
+        assert len(rows) == 1, one.name
+        assert rows[0].endswith(f"| {one.metadata['help']} |")
+        if "low" in one.metadata:
+            assert f"| {one.default}" in rows[0]

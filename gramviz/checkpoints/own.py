@@ -58,7 +58,8 @@ def own_checkpoint(
     """What a fine-tune of `step` steps made of `parent`.
 
     number: the visitor's own count, for its id "yours/<n>". branch: one of OWN_BRANCHES. settings, data: in words,
-    for the card; about: what tells it from others, in a few words. It belongs to its parent's run, under its parent's licence, with as many more steps.
+    for the card; about: what tells it from others, in a few words. It belongs to its parent's run, under its parent's
+    licence, with as many more steps.
     """
     halves = {name: value.detach().cpu().to(torch.float16) for name, value in weights.items()}
     content = to_bytes(halves, {})

@@ -18,7 +18,8 @@ from gramviz.errors import BusyError, GramvizError, InputError
 from gramviz.gram.finding import Finding
 from gramviz.serving import lab, tasks
 from gramviz.serving.cache import ByteCache
-from gramviz.serving.compute import MIB, Compute, LocalCompute
+from gramviz.serving.cluster import compute_for
+from gramviz.serving.compute import MIB, Compute
 from gramviz.serving.lab import Values
 from gramviz.serving.monitoring import Monitor
 from gramviz.serving.plans import Preset, presets
@@ -42,13 +43,13 @@ class Engine:
     """
 
     def __init__(self, store: CheckpointStore, settings: Settings, compute: Compute | None = None) -> None:
-        """compute: who computes; None for this process."""
+        """compute: who computes; None for whom the settings name."""
         self.settings = settings
         self.monitor = Monitor()
         self._store = store
         self._results: ByteCache[Any] = ByteCache(settings.feature_cache * MIB)
         self._visitors = Visitors(settings.own_mib * MIB)
-        self._compute = compute or LocalCompute(store, settings, self._results, self.monitor)
+        self._compute = compute or compute_for(settings, store, self._results, self.monitor)
         self._tuner = Tuner(store, self._compute, self._visitors, self.monitor, settings.finetune_seconds)
         self._watch()
 
