@@ -4,6 +4,7 @@ Features are random waves over a patch's colours and place. Later steps of the p
 direction, so that their maps lose locality much as the real ones do.
 """
 
+import dataclasses
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from gramviz.errors import CheckpointError, InputError
 from gramviz.gram.finding import Finding
 from gramviz.metrics.spectra import spectra_of
 from gramviz.serving import lab
+from gramviz.serving.plans import Plan, Preset
+from gramviz.serving.tuning import Begun, Finished, Frame, Looked, Row, TuneRequest, Update, Waiting
 from gramviz.serving.views import SpectralView, View
 from gramviz.vit.backbones import NetworkConfig
 from gramviz.vit.features import PatchFeatures
@@ -71,9 +74,99 @@ class FakeEngine:
         self.rows = {"small": made_rows("small", scale=10)}  # run -> what was measured along it
         self.closed = 0  # comparisons that were stopped before their end
         self.theories: list[tuple[str, dict[str, float | str]]] = []  # (card, values), as asked for
+        self.steps: threading.Semaphore | None = (
+            None  # where set, each step of a fine-tune waits for a release
+        )
+        self.own: dict[str, dict[str, CheckpointInfo]] = {}  # visitor -> own checkpoints
+        self.tunings: list[tuple[str, TuneRequest]] = []  # (visitor, request), as asked for
+        self.wishes: dict[str, list[str]] = {}  # visitor -> what was asked of the running fine-tune
+        self.left: list[str] = []  # visitors who have gone
 
-    def checkpoints(self) -> tuple[CheckpointInfo, ...]:
-        return tuple(self._checkpoints.values())
+    def checkpoints(self, visitor: str = "") -> tuple[CheckpointInfo, ...]:
+        return (*self._checkpoints.values(), *self.own.get(visitor, {}).values())
+
+    def presets(self) -> tuple[Preset, ...]:
+        start, teacher = "small-plain-8000", "small-trunk-2000"
+        if not {start, teacher} <= self._checkpoints.keys():
+            return ()
+        return (Preset("repair", "Repair", "Pulled back.", Plan(start=start, teacher=teacher)),)
+
+    def finetune(self, request: TuneRequest, visitor: str) -> Iterator[Update]:
+        """Steps at the pace of `steps`, where it is set: a release for each frame."""
+        plan = request.plan
+        grid = grid_for(request.picture.size, request.patches)
+        number = len(self.tunings) + 1
+        self.tunings.append((visitor, request))
+        self.wishes[visitor] = []
+        yield Waiting(2)
+        yield Begun(number, grid, plan.steps, ("tuned",), 3)
+        yield Frame(0, plan.steps, 0.0, None, False, (), tuple(self._looks(request, grid, 0, request.pinned)))
+        for step in range(1, plan.steps + 1):
+            if (pace := self.steps) is not None:
+                pace.acquire(timeout=30)
+            wishes = self.wishes.get(visitor, ["stop"])
+            if "stop" in wishes:
+                break
+            row = Row("tuned", step, {"gram": 1 / step}, 1 / step, 0.1)
+            looks = tuple(self._looks(request, grid, step, request.pinned))[2:]
+            paused = bool(wishes) and wishes[-1] == "pause"
+            yield Frame(step, plan.steps, 0.1 * step, 1.0, paused, (row,), looks)
+        start = self._info(plan.start)
+        own = dataclasses.replace(
+            start,
+            id="yours/1",
+            branch="own1",
+            step=start.step + plan.steps,
+            parent=start.id,
+            sha256="own",
+            title="Yours",
+        )
+        self.own[visitor] = {own.id: own}
+        yield Finished("done", "Finished all steps.", (own,))
+
+    def pause(self, visitor: str, number: int) -> None:
+        self._wish(visitor, "pause")
+
+    def resume(self, visitor: str, number: int) -> None:
+        self._wish(visitor, "resume")
+
+    def stop(self, visitor: str, number: int) -> None:
+        self._wish(visitor, "stop")
+
+    def pin(self, visitor: str, number: int, index: int) -> tuple[Looked, ...]:
+        self._wish(visitor, f"pin {index}")
+        request = next(request for name, request in self.tunings[::-1] if name == visitor)
+        return tuple(self._looks(request, grid_for(request.picture.size, request.patches), 1, index))
+
+    def download(self, visitor: str, checkpoint_id: str) -> tuple[str, bytes]:
+        if checkpoint_id not in self.own.get(visitor, {}):
+            raise CheckpointError(f"You have no checkpoint {checkpoint_id!r} of your own.")
+        return "yours.zip", b"zip"
+
+    def forget(self, visitor: str, checkpoint_id: str) -> None:
+        del self.own[visitor][checkpoint_id]
+
+    def leave(self, visitor: str) -> None:
+        self.own.pop(visitor, None)
+        self.left.append(visitor)
+
+    def _wish(self, visitor: str, wish: str) -> None:
+        if visitor not in self.wishes:
+            raise InputError("This fine-tune has ended; start another one.")
+        self.wishes[visitor].append(wish)
+
+    def _looks(
+        self, request: TuneRequest, grid: tuple[int, int], step: int, pinned: int | None
+    ) -> Iterator[Looked]:
+        count, index = grid[0] * grid[1], pinned or 0
+        measures = dict.fromkeys(("cls_alignment", "mean_similarity", "effective_rank", "top1_energy"), 0.5)
+        for name, shade in (("teacher", 40), ("start", 200), ("tuned", max(0, 200 - step))):
+            cosines = np.full(count, shade, np.uint8)
+            cosines[index] = 255
+            told = {**measures, "gram_distance": shade / 255}
+            yield Looked(
+                name, step if name == "tuned" else 0, index, cosines.tobytes(), (0.5, 0.25, 0.1), told
+            )
 
     def default_ids(self) -> tuple[str, ...]:
         return tuple(info.id for info in self._checkpoints.values() if info.shown)
@@ -81,10 +174,22 @@ class FakeEngine:
     def trajectory(self, run: str) -> tuple[dict[str, Any], ...]:
         return self.rows.get(run, ())
 
+    def compare_with_places(
+        self,
+        picture: Picture,
+        ids: Sequence[str],
+        patches: int,
+        *,
+        layer: int = -1,
+        visitor: str = "",
+        patience: float = 1.0,
+    ) -> Iterator[View | Waiting]:
+        return self.compare(picture, ids, patches, layer=layer, visitor=visitor)
+
     def compare(
-        self, picture: Picture, ids: Sequence[str], patches: int, *, layer: int = -1
+        self, picture: Picture, ids: Sequence[str], patches: int, *, layer: int = -1, visitor: str = ""
     ) -> Iterator[View]:
-        infos = [self._info(key) for key in ids]
+        infos = [self._info(key, visitor) for key in ids]
         try:
             for info in infos:
                 if (pace := self.pace) is not None:
@@ -96,12 +201,12 @@ class FakeEngine:
             raise
 
     def spectra(
-        self, picture: Picture, ids: Sequence[str], patches: int, *, layer: int = -1
+        self, picture: Picture, ids: Sequence[str], patches: int, *, layer: int = -1, visitor: str = ""
     ) -> Iterator[SpectralView]:
         for key in ids:
             if (pace := self.pace) is not None:
                 pace.acquire(timeout=30)
-            info = self._info(key)
+            info = self._info(key, visitor)
             self.analysed.append((picture.digest, key, patches, layer))
             if key in self.damaged:
                 yield SpectralView(info, None, "The features hold values that are no numbers.", 0.01, False)
@@ -110,11 +215,11 @@ class FakeEngine:
                 yield SpectralView(info, found, None, 0.01, False)
 
     def common_colours(
-        self, picture: Picture, ids: Sequence[str], patches: int, *, layer: int = -1
+        self, picture: Picture, ids: Sequence[str], patches: int, *, layer: int = -1, visitor: str = ""
     ) -> dict[str, bytes]:
         self.bases.append(list(ids))
         return {
-            key: _colours(features(picture, self._info(key), patches, self._width, layer)[:-1], 1)
+            key: _colours(features(picture, self._info(key, visitor), patches, self._width, layer)[:-1], 1)
             for key in ids
         }
 
@@ -133,16 +238,23 @@ class FakeEngine:
         return {"checkpoint": checkpoint_id, "eigenvalues": np.linalg.eigvalsh(x.T @ x)[::-1].tolist()}
 
     def theory(
-        self, picture: Picture | None, checkpoint_id: str, card: str, values: Mapping[str, float | str]
+        self,
+        picture: Picture | None,
+        checkpoint_id: str,
+        card: str,
+        values: Mapping[str, float | str],
+        *,
+        visitor: str = "",
     ) -> Finding:
         self.theories.append((card, dict(values)))
-        info = self._info(checkpoint_id)
+        info = self._info(checkpoint_id, visitor)
         return lab.check(card, lab.blackboard() if picture is None else material(picture, info), values)
 
-    def _info(self, key: str) -> CheckpointInfo:
-        if key not in self._checkpoints:
+    def _info(self, key: str, visitor: str = "") -> CheckpointInfo:
+        known = {**self._checkpoints, **self.own.get(visitor, {})}
+        if key not in known:
             raise CheckpointError(f"There is no checkpoint {key!r}.")
-        return self._checkpoints[key]
+        return known[key]
 
     def _view(self, picture: Picture, info: CheckpointInfo, patches: int, layer: int) -> View:
         x = features(picture, info, patches, self._width, layer)
