@@ -403,8 +403,8 @@ def test_a_machine_killed_under_load_loses_neither_requests_nor_a_fine_tune(
     replicas = [ray.get_actor(name, namespace="serve") for name in replica_names()]
     with_replica = lost in map(machine_of, replicas)  # so it is unless both happen to be on the other one
     lost_before, moved_before = counted(monitor, "replica_lost"), counted(monitor, "finetune_moved")
-    asked = load(compute, store, range(40, 52))
     machines.add_node(num_cpus=2, **PLACES)
+    asked = load(compute, store, range(40, 52))
     machines.remove_node(
         next(one for one in machines.worker_nodes if one.node_id == lost), allow_graceful=False
     )

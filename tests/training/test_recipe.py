@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gramviz.errors import ConfigError
-from gramviz.training import loop
+from gramviz.training import objective
 from gramviz.training.config import TrainConfig
 from gramviz.training.loop import train
 from gramviz.training.recipe import Arm, Fork, Recipe, load_recipe, shipped_recipes, train_arm
@@ -123,7 +123,7 @@ def test_an_arm_that_was_stopped_goes_on_in_its_trunk_or_in_itself(tmp_path, rec
 
 def test_a_trunk_that_diverges_is_the_end_and_its_report_the_last(tmp_path, recipe, source, monkeypatch):
     losses = iter([torch.tensor(1.0), torch.tensor(float("nan"))])
-    monkeypatch.setattr(loop, "ibot_loss", lambda *a: next(losses).requires_grad_())
+    monkeypatch.setattr(objective, "ibot_loss", lambda *a: next(losses).requires_grad_())
     first, last = train_arm(recipe, "gram", 3, tmp_path, source, device=CPU)
     assert (first.step, last.step) == (1, 1)
     assert math.isfinite(first.total)

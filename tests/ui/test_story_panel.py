@@ -85,9 +85,9 @@ def test_a_film_asks_for_a_few_checkpoints_at_a_time(engine, tmp_path, monkeypat
     asked = []
     compare = engine.compare
 
-    def noted(picture, ids, patches, layer):
+    def noted(picture, ids, patches, layer, visitor):
         asked.append((len(engine.computed), list(ids)))
-        return compare(picture, ids, patches, layer=layer)
+        return compare(picture, ids, patches, layer=layer, visitor=visitor)
 
     monkeypatch.setattr(engine, "compare", noted)
     *_, last = films(engine, RUNS, CHOICE, DATA, tmp_path)

@@ -103,7 +103,7 @@ def test_the_blackboard_needs_no_picture(engine, tmp_path):
 def test_trouble_is_told_in_a_sentence_and_the_unexpected_logged(
     engine, tmp_path, monkeypatch, caplog, error, sentence
 ):
-    def broken(*_args):
+    def broken(*_args, **_options):
         raise error
 
     monkeypatch.setattr(engine, "theory", broken)
