@@ -48,6 +48,7 @@ def test_a_run_from_its_start_to_the_other_tabs(visit, engine):
     page.get_by_role("tab", name="Explore").click()
     page.locator(".gv-chooser input[value='yours/1']").wait_for()
     assert page.locator(".gv-chooser input[value='yours/1']").is_checked()
+    page.locator(".gv-explorer .gv-heading", has_text="yours, 1st").first.wait_for()
     page.wait_for_function("document.querySelector('.gv-explorer').gramviz.ready()")
     assert page.evaluate("document.querySelector('.gv-explorer').gramviz.cosines('yours/1').length") > 0
     assert page.locator(".gv-lab-head option[value='yours/1']").count() == 1

@@ -65,7 +65,7 @@ def test_names_in_an_archive_are_not_followed(tmp_path):
         (lambda folder: [write(folder / "1.png", bytes(5000))], "One of the images has more than"),
         (lambda folder: [packed(folder / "b.zip", **{f"{n}.png": b"" for n in range(9)})], "holds 9 images"),
         (lambda folder: [folder / "x.png"] * 9, "9 files were chosen"),
-        (lambda folder: [packed(folder / "b.zip", **{f"{n}.png": png(n) + bytes(2500) for n in range(3)})], "together"),
+        (lambda folder: [packed(folder / "b.zip", **dict.fromkeys("abc", b""), **large())], "together"),
     ],
 )  # fmt: skip
 def test_what_is_too_much_or_no_image_is_refused(tmp_path, monkeypatch, make, words):
@@ -80,6 +80,10 @@ def test_what_is_too_much_or_no_image_is_refused(tmp_path, monkeypatch, make, wo
 def write(path, content):
     path.write_bytes(content)
     return path
+
+
+def large():
+    return {f"{n}.png": png(n) + bytes(2500) for n in range(3)}
 
 
 def cut(path):
