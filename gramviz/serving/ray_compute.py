@@ -9,28 +9,24 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable
 from concurrent.futures import Future
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import ReplicaUnavailableError
-from torch import Tensor
 
 from gramviz.checkpoints.manifest import CheckpointStore
 from gramviz.errors import BusyError
 from gramviz.serving.cache import ByteCache
 from gramviz.serving.cluster import Cluster
+from gramviz.serving.luggage import Luggage
 from gramviz.serving.monitoring import Monitor
 from gramviz.serving.outbox import Outbox
 from gramviz.serving.ray_finetune import RayRun, Runs
 from gramviz.serving.settings import Settings
 from gramviz.serving.tasks import Task, features_task
-from gramviz.serving.views import Ask
 from gramviz.training.finetune import FinetuneJob
 from gramviz.vit.features import PatchFeatures
 
@@ -38,36 +34,10 @@ from gramviz.vit.features import PatchFeatures
 TRIES = 4
 PAUSE = 0.2  # seconds before the second try; twice as long before each further one
 CENSUS = 1.0  # seconds between looks at how many replicas there are
-SHARED = 8  # own checkpoints kept in the cluster's store
 
 Given = tuple[tuple[Hashable, PatchFeatures], ...]  # features that a task needs, with their keys
 
 log = logging.getLogger(__name__)
-
-
-class Shared(Mapping[str, Tensor]):
-    """Weights that stay in the cluster's store until someone looks into them."""
-
-    def __init__(self, reference: Any) -> None:
-        self._reference = reference
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self._weights()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._weights())
-
-    def __len__(self) -> int:
-        return len(self._weights())
-
-    def _weights(self) -> dict[str, Tensor]:
-        found = self.__dict__.get("_found")
-        if found is None:
-            found = self.__dict__["_found"] = ray.get(self._reference)
-        return dict(found)
-
-    def __reduce__(self) -> Any:
-        return Shared, (self._reference,)
 
 
 class RayCompute:
@@ -80,7 +50,7 @@ class RayCompute:
         self._cluster = Cluster(store, settings)
         self._plan = plan = self._cluster.plan
         self._compute = self._cluster.handle.options(method_name="compute")
-        self._shared: OrderedDict[str, Shared] = OrderedDict()  # own checkpoints' digest -> weights
+        self._luggage = Luggage()
         self._counted = time.monotonic()  # when the replicas were last counted
         self._replicas = plan.least
         self._retrying = 0
@@ -150,7 +120,7 @@ class RayCompute:
             needed = [features_task(ask) for ask in task.args[0]]
             made = await asyncio.gather(*(self._answer((one, line), left) for one in needed))
             given = tuple(zip((one.key for one in needed), made, strict=True))
-        value, size = await self._tried(self._sent(task), line, left, given)
+        value, size = await self._tried(self._luggage.packed(task), line, left, given)
         if size is not None:
             self._results.put(task.key, value, size)
         return value
@@ -205,29 +175,6 @@ class RayCompute:
             log.exception("the replicas could not be counted")
             return
         self._outbox.widen(max(self._replicas, 1) * self._plan.ongoing)
-
-    def _sent(self, task: Task) -> Task:
-        """The task as it travels: weights of own checkpoints go to the cluster's store once."""
-
-        def light(ask: Ask) -> Ask:
-            return ask if ask.weights is None else replace(ask, weights=self._share(ask))
-
-        if task.kind == "colours":
-            return replace(task, args=(tuple(light(ask) for ask in task.args[0]),))
-        if task.ask is None or task.ask.weights is None:
-            return task
-        lighter = light(task.ask)
-        args = tuple(lighter if arg is task.ask else arg for arg in task.args)
-        return replace(task, args=args, ask=lighter)
-
-    def _share(self, ask: Ask) -> Shared:
-        digest = ask.info.sha256
-        if digest not in self._shared:
-            self._shared[digest] = Shared(ray.put(dict(ask.weights or {})))
-        self._shared.move_to_end(digest)
-        while len(self._shared) > SHARED:
-            self._shared.popitem(last=False)
-        return self._shared[digest]
 
 
 async def awaited(response: Any) -> Any:
