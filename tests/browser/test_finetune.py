@@ -51,7 +51,8 @@ def test_a_run_from_its_start_to_the_other_tabs(visit, engine):
     page.locator(".gv-explorer .gv-heading", has_text="yours, 1st").first.wait_for()
     page.wait_for_function("document.querySelector('.gv-explorer').gramviz.ready()")
     assert page.evaluate("document.querySelector('.gv-explorer').gramviz.cosines('yours/1').length") > 0
-    assert page.locator(".gv-lab-head option[value='yours/1']").count() == 1
+    page.get_by_role("tab", name="Theory lab").click()
+    page.locator(".gv-lab-head option[value='yours/1']").wait_for(state="attached")
     assert other.page.locator(".gv-chooser input[value='yours/1']").count() == 0
 
 

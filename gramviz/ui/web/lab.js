@@ -3,7 +3,7 @@
 const root = element.querySelector(".gv-lab-head");
 const find = (selector) => root.querySelector(selector);
 const form = find("form"), select = find("select");
-let checkpoints = config.checkpoints; // and the visitor's own, once there are some
+let checkpoints = [...config.checkpoints, ...(window.gramvizOwn ?? [])]; // with the visitor's own, as far as there are
 
 function option(checkpoint, severalRuns) {
   const name = checkpointName(checkpoint, severalRuns) + (checkpoint.heads ? ", with heads" : "");

@@ -82,6 +82,7 @@ document.addEventListener("gv-tuner-reply", ({ detail }) => {
 
 function showKept(own) {
   kept = own;
+  window.gramvizOwn = own; // for a tab that is opened for the first time later
   checkpoints = [...config.checkpoints, ...own];
   const items = own.map((checkpoint) => {
     const name = make("span", "", make("b", "", armLabel(checkpoint.branch)), " \u2013 " + checkpoint.title);
