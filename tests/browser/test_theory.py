@@ -212,7 +212,7 @@ def test_trouble_is_told_on_its_card_and_what_was_shown_stays(theory, engine, mo
     theory.settled("eq1").agrees("eq1")
     theorem = theory.theorem("eq1")
 
-    def busy(*_args):
+    def busy(*_args, **_options):
         raise BusyError("3 computations are waiting already. Please try again in a moment.")
 
     with monkeypatch.context() as patched:
