@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gramviz.checkpoints.manifest import CheckpointStore
@@ -24,6 +26,9 @@ EVERYONE = 10_000  # replicas that a full one's tasks may go to instead
 SMALLEST = 64  # a CPU or GPU is cut into so many parts at most
 # Seconds: the load is watched for so long before replicas are added or taken away.
 GROWING, SHRINKING = 3.0, 120.0
+
+PATIENCE = 5.0  # seconds that a cluster has to answer in
+LATEST = Path("/tmp/ray/ray_current_cluster")  # where Ray notes the last one that was started on this machine
 
 log = logging.getLogger(__name__)
 
@@ -131,8 +136,9 @@ class Cluster:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         self._joined = not ray.is_initialized()
         if self._joined:
+            where = address(os.environ, LATEST)
             try:
-                ray.init(include_dashboard=False, log_to_driver=False, logging_level="WARNING")
+                ray.init(where, include_dashboard=False, log_to_driver=False, logging_level="WARNING")
             except (ConnectionError, RuntimeError) as error:
                 raise ConfigError(f"the Ray cluster could not be joined: {first_line(error)}") from error
         self.plan = plan = layout(settings, nodes())
@@ -180,6 +186,35 @@ class Cluster:
             serve.shutdown()
         if self._joined:
             ray.shutdown()
+
+
+def address(environment: Mapping[str, str], latest: Path) -> str:
+    """Where to join: the cluster of RAY_ADDRESS, or the latest of this machine; "local" to start one.
+
+    Ray itself looks in the same places, but waits for minutes where nobody answers. Raises ConfigError where nobody
+    does at RAY_ADDRESS; the latest cluster of this machine may have ended without a farewell.
+    """
+    named = environment.get("RAY_ADDRESS", "")
+    if named and not answers(named):
+        raise ConfigError(
+            f"no Ray cluster answers at {named!r} (RAY_ADDRESS); start one there with ray start --head"
+        )
+    if named:
+        return named
+    found = latest.read_text(encoding="utf-8").strip() if latest.is_file() else ""
+    return found if found and answers(found) else "local"
+
+
+def answers(where: str) -> bool:
+    """Whether someone listens at host:port; any other form of address is taken on trust."""
+    host, _, port = where.rpartition(":")
+    if not port.isdigit() or "/" in host:
+        return True
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+    except OSError:
+        return False
+    return True
 
 
 def nodes() -> list[Node]:

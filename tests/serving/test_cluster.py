@@ -1,6 +1,7 @@
 """How a cluster is shared out among replicas and fine-tunes, and what a replica does; needs no Ray."""
 
 import asyncio
+import socket
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ import pytest
 
 from gramviz.errors import ConfigError
 from gramviz.serving.cache import ByteCache
-from gramviz.serving.cluster import Node, compute_for, deployment_options, layout, parts
+from gramviz.serving.cluster import Node, address, compute_for, deployment_options, layout, parts
 from gramviz.serving.compute import LocalCompute
 from gramviz.serving.monitoring import Monitor
 from gramviz.serving.replica import Replica, replica_settings
@@ -77,6 +78,21 @@ def test_cuda_where_there_is_none_is_refused_and_a_cpu_leaves_gpus_alone():
     with pytest.raises(ConfigError, match="no machine of the Ray cluster has a GPU"):
         layout(Settings(device="cuda"), [Node(4, 0)])
     assert layout(Settings(device="cpu"), [Node(4, 2)]).gpus == 0
+
+
+def test_a_cluster_is_joined_where_one_answers_and_else_started(tmp_path):
+    latest = tmp_path / "ray_current_cluster"
+    assert address({}, latest) == "local"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        here = f"127.0.0.1:{server.getsockname()[1]}"
+        latest.write_text(here)
+        assert address({}, latest) == here
+        assert address({"RAY_ADDRESS": here}, tmp_path / "none") == here
+    # it has ended, and left its note
+    assert address({}, latest) == "local"
+    with pytest.raises(ConfigError, match=f"no Ray cluster answers at '{here}'"):
+        address({"RAY_ADDRESS": here}, latest)
+    assert address({"RAY_ADDRESS": "ray://head:10001"}, latest) == "ray://head:10001"
 
 
 def test_without_the_engine_ray_nothing_of_ray_is_imported(tmp_path):
