@@ -1,6 +1,6 @@
 """Who computes for the engine: the interface, and the one that does it in this process.
 
-Another one, over several machines, is in `serving/ray_cluster.py`. Knows nothing of visitors but the line that each
+Another one, over several machines, is in `serving/ray_compute.py`. Knows nothing of visitors but the line that each
 waits in.
 """
 
