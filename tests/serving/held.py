@@ -1,6 +1,8 @@
 """What the tests of the device's thread share: a clock of their own, and a device that is occupied."""
 
+import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 
 class Clock:
@@ -34,3 +36,13 @@ def hold(scheduler, gate):
 
 def results(futures):
     return [future.result(20) for future in futures]
+
+
+def run_apart(coroutine):
+    """What `coroutine` returns or raises, from a loop in a thread of its own.
+
+    The browser that the page's tests drive keeps a loop running in the main thread, for as long as
+    its session lasts.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()

@@ -19,7 +19,7 @@ from gramviz.serving.settings import Settings
 from gramviz.serving.tasks import view_task
 from gramviz.serving.views import Ask
 from gramviz.vit.images import picture_from_array
-from tests.serving.held import hold
+from tests.serving.held import hold, run_apart
 from tests.stores import make_store
 
 
@@ -147,7 +147,7 @@ def test_what_arrives_together_is_one_forward(replica, monkeypatch):
         gate.set()
         return await asyncio.gather(*calls)
 
-    found = asyncio.run(several())
+    found = run_apart(several())
     held.result(20)
     assert sizes == [4]
     for view, size in found:
@@ -168,14 +168,14 @@ def test_a_call_that_is_called_off_leaves_the_replicas_queue(replica):
         return replica._local.status()["jobs"]
 
     try:
-        assert asyncio.run(called_off()) == 0
+        assert run_apart(called_off()) == 0
     finally:
         gate.set()
     held.result(20)
 
 
 def test_a_replica_whose_device_was_lost_asks_to_be_replaced(replica):
-    asyncio.run(replica.check_health())
+    run_apart(replica.check_health())
     replica._local.workshop.lost = "The device cuda was lost."
     with pytest.raises(RuntimeError, match="cuda was lost"):
-        asyncio.run(replica.check_health())
+        run_apart(replica.check_health())
