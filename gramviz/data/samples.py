@@ -4,6 +4,7 @@ Only files that the scikit-image wheel itself carries are used, so nothing is do
 licences are what scikit-image's documentation of each file states. This module knows nothing of networks.
 """
 
+import functools
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -86,8 +87,9 @@ SAMPLES: tuple[Sample, ...] = (
 )
 
 
+@functools.cache
 def load(sample_id: str) -> Picture:
-    """The picture of a sample; InputError names the samples where there is none of that id."""
+    """The picture of a sample, read once; InputError names the samples where there is none of that id."""
     for sample in SAMPLES:
         if sample.id == sample_id:
             if sample.file is None:

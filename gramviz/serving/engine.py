@@ -124,7 +124,9 @@ class Engine:
         visitor: str = "",
         patience: float = 1.0,
     ) -> Iterator[View | Waiting]:
-        """As `compare`; where nothing came for `patience` seconds, 0 for never, the place in the queue is told."""
+        """As `compare`, with the place in the queue: told after all that was there already, and wherever nothing came
+        for `patience` seconds, 0 for never.
+        """
         asks = self._asks(picture, ids, patches, layer, visitor)
         for found in self._each([tasks.view_task(ask) for ask in asks], visitor, patience):
             yield found if isinstance(found, Waiting) else as_asked(*found)
@@ -278,12 +280,14 @@ class Engine:
                 for entry in ready:
                     self.monitor.observe(entry[0].kind, time.monotonic() - began)
                     yield entry
+                if asked and patience:
+                    yield self._place(asked)
                 while asked:
                     done, _ = wait(
                         [future for future, _ in asked], patience or None, return_when=FIRST_COMPLETED
                     )
                     if not done:
-                        yield Waiting(max(0, min(self._compute.position(future) for future, _ in asked)))
+                        yield self._place(asked)
                     for future, task in [entry for entry in asked if entry[0] in done]:
                         asked.remove((future, task))
                         result = result_of(future)
@@ -292,6 +296,9 @@ class Engine:
             finally:
                 for future, task in asked:
                     self._compute.release(task, future)
+
+    def _place(self, asked: Sequence[tuple[Future[Any], Task]]) -> Waiting:
+        return Waiting(max(0, min(self._compute.position(future) for future, _ in asked)))
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:

@@ -53,6 +53,7 @@ class Settings:
     threads: int = _number(0, 0, 1024, "", "threads that torch computes with on a CPU; 0 leaves it to torch")
     feature_cache: int = _number(512, 1, 2**20, "MiB", "kept of features and of what is computed from them")
     model_cache: int = _number(1024, 1, 2**20, "MiB", "kept of networks")
+    page_cache: int = _number(256, 16, 2**20, "MiB", "kept of maps and photographs for pages to fetch")
     own_mib: int = _number(256, 0, 2**20, "MiB", "kept of visitors' own checkpoints, of all of them together")
     image_mib: int = _number(64, 1, 1024, "MiB", "the largest file or request that is taken")
     pending: int = _number(

@@ -1,26 +1,22 @@
 """The patch explorer: the photograph and the maps of some checkpoints, drawn by the browser from low-rank factors.
 
-What is sent is small and JSON-able, with the binary parts (half-float factors, colour bytes) as files in Gradio's own
-cache; see `web/explorer.js` for the other side. This module knows no engine and computes nothing.
+What is sent is small and JSON-able, with the binary parts (half-float factors, colour bytes) as files of their own;
+see `web/explorer.js` for the other side. This module knows no engine and computes nothing.
 """
 
-import contextlib
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.processing_utils import hash_bytes
 
 from gramviz.checkpoints.manifest import OWN_BRANCHES, CheckpointInfo
 from gramviz.serving.views import View
 from gramviz.ui.colours import as_hex, diverging, sequential
+from gramviz.ui.files import Files
 from gramviz.ui.theme import ARMS
 from gramviz.ui.web import web_component
-from gramviz.vit.images import Picture, grid_for, to_jpeg
+from gramviz.vit.images import Picture, grid_for
 
 # What every component with maps and a photograph is made of, and what those that share their marks have besides.
 PICTURE_SCRIPTS = (
@@ -96,14 +92,14 @@ class Comparison:
         caption: str,
         checkpoints: Sequence[CheckpointInfo],
         patches: int,
-        cache: Path,
+        files: Files,
         layer: int = -1,
     ) -> "Comparison":
-        """The comparison before its first view; `cache` is the folder that Gradio serves files from."""
+        """The comparison before its first view; `files` takes what the scripts fetch."""
         return Comparison(
             token=token,
             key=f"{picture.digest}:{patches}:{layer}",
-            image=cached_file(to_jpeg(picture), "photograph.jpg", cache),
+            image=files.photograph(picture),
             size=picture.size,
             grid=grid_for(picture.size, patches),
             caption=caption,
@@ -112,11 +108,11 @@ class Comparison:
             views={},
         )
 
-    def with_view(self, view: View, cache: Path) -> "Comparison":
+    def with_view(self, view: View, files: Files) -> "Comparison":
         """The same with one more checkpoint."""
         return self.with_entry(
             view.checkpoint.id,
-            {**factor_entry(view, cache), "colours": cached_file(view.colours, "colours.bin", cache)},
+            {**factor_entry(view, files), "colours": files.put(view.colours, "colours.bin")},
         )
 
     def with_entry(self, checkpoint_id: str, entry: dict[str, Any]) -> "Comparison":
@@ -127,10 +123,10 @@ class Comparison:
         """The same while it waits in the queue."""
         return replace(self, position=position)
 
-    def with_common_colours(self, colours: Mapping[str, bytes], cache: Path) -> "Comparison":
+    def with_common_colours(self, colours: Mapping[str, bytes], files: Files) -> "Comparison":
         """The same with colours in a common basis: the id of each of its checkpoints -> uint8 (P, 3)."""
         views = {
-            key: {**entry, "common": cached_file(colours[key], "colours.bin", cache)}
+            key: {**entry, "common": files.put(colours[key], "colours.bin")}
             for key, entry in self.views.items()
         }
         return replace(self, views=views)
@@ -166,31 +162,11 @@ def parent_of(info: CheckpointInfo) -> str | None:
     return info.parent if info.branch in OWN_BRANCHES else None
 
 
-def factor_entry(view: View, cache: Path) -> dict[str, Any]:
+def factor_entry(view: View, files: Files) -> dict[str, Any]:
     """What the page's scripts need of a view to compute cosines, and its measures."""
     return {
         "rank": view.rank,
         "error": view.error,
         "measures": view.measures,
-        "factor": cached_file(view.factor, "factor.bin", cache),
+        "factor": files.put(view.factor, "factor.bin"),
     }
-
-
-def cached_file(content: bytes, name: str, cache: Path) -> dict[str, Any]:
-    """Put bytes into Gradio's cache under their hash, and give the value with which Gradio serves them.
-
-    Written aside and renamed, so that nobody who already has the address reads half a file; written even where it is
-    there, so that the cache's clean-up counts its age from now.
-    """
-    folder = cache / hash_bytes(content)
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(aside, folder / name)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(aside)
-        raise
-    return {"path": str(folder / name), "meta": {"_type": "gradio.FileData"}}

@@ -6,17 +6,21 @@ Prometheus' text format.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
+from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gramviz.serving.compute import MIB
 from gramviz.serving.engine import Engine
 from gramviz.serving.monitoring import CONTENT_TYPE
+from gramviz.ui.files import Files
 from gramviz.ui.page import build_page, launch_options
 
 PATIENCE = 5.0  # seconds that a healthy service may take to say so
@@ -26,17 +30,20 @@ THREADS = 256  # for events that run side by side; most of them sleep in the eng
 
 def serve(engine: Engine, **launch: Any) -> None:
     """Serve the page until it is stopped. launch: further keywords of `Blocks.launch`, such as server_port."""
-    build_page(engine).launch(**{**launch_options(), **service_options(engine), **launch})
+    files = Files(Path(get_upload_folder()), engine.settings.page_cache * MIB)
+    engine.monitor.watch("file_bytes", lambda: files.used)
+    page = build_page(engine, files)
+    page.launch(**{**launch_options(files), **service_options(engine, files), **launch})
 
 
-def service_options(engine: Engine) -> dict[str, Any]:
+def service_options(engine: Engine, files: Files) -> dict[str, Any]:
     """Keywords of `Blocks.launch` that add the routes and the limit on bodies."""
     settings = engine.settings
     limit = settings.image_mib * 2**20 + OVERHEAD
     return {
         "max_threads": THREADS,
         "app_kwargs": {
-            "routes": routes(engine, metrics=settings.metrics),
+            "routes": [files.route(), *routes(engine, metrics=settings.metrics)],
             "middleware": [Middleware(BodyLimit, limit=limit)],
         },
     }

@@ -8,22 +8,25 @@ from gramviz.data.samples import SAMPLES
 from gramviz.serving.engine import Engine
 from gramviz.ui.api import add_endpoints
 from gramviz.ui.chooser import MAX_UPLOAD_MB, chooser
+from gramviz.ui.files import Files
 from gramviz.ui.panels.explore import explore_panel
 from gramviz.ui.panels.finetune import finetune_panel
 from gramviz.ui.panels.spectra import spectra_panel
 from gramviz.ui.panels.story import story_panel
 from gramviz.ui.panels.theory import theory_panel
+from gramviz.ui.sessions import MOST, share_descriptions
 from gramviz.ui.theme import page_css, theme
 
 TITLE = "gramviz"
 CACHE_CHECK, CACHE_AGE = 600, 7200  # seconds: how often old files are looked for, and how old they may grow
-WAITING = 128  # requests in the queue before a visitor is told to come back
+WAITING = 1024  # requests, a few hundred bytes each, in the queue before a visitor is told to come back
+ESTIMATES = 10.0  # seconds between Gradio's own estimates, which the page does not show
 MASTHEAD = """<header class="gv-masthead"><h1>gramviz</h1>
 <p>How each patch of a photograph resembles all others, along a training run, with and without Gram anchoring.</p>
 </header>"""
 
 
-def build_page(engine: Engine, first_sample: str = SAMPLES[0].id) -> gr.Blocks:
+def build_page(engine: Engine, files: Files, first_sample: str = SAMPLES[0].id) -> gr.Blocks:
     """The page over an engine, not yet launched; it opens on the sample picture of the id `first_sample`."""
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(CACHE_CHECK, CACHE_AGE)
@@ -34,21 +37,23 @@ def build_page(engine: Engine, first_sample: str = SAMPLES[0].id) -> gr.Blocks:
             with gr.Tabs(elem_classes="gv-tabs"):
                 # all tabs stay in the page, so that what a visitor did on one is there when they come back
                 with gr.Tab("Explore", elem_id="gv-explore", render_children=True):
-                    explore_panel(page, engine, choice)
+                    explore_panel(page, engine, files, choice)
                 with gr.Tab("Training story", elem_id="gv-story", render_children=True):
-                    story_panel(engine, choice)
+                    story_panel(engine, files, choice)
                 with gr.Tab("Spectra", elem_id="gv-spectra", render_children=True):
-                    spectra_panel(engine, choice)
+                    spectra_panel(engine, files, choice)
                 with gr.Tab("Theory lab", elem_id="gv-theory", render_children=True):
-                    theory_panel(engine, choice)
+                    theory_panel(engine, files, choice)
                 with gr.Tab("Fine-tune", elem_id="gv-finetune", render_children=True):
-                    finetune_panel(page, engine, choice)
+                    finetune_panel(page, engine, files, choice)
         add_endpoints(engine)
-    page.queue(max_size=WAITING)
+    # by itself Gradio tells everyone in its queue their place whenever anyone leaves it; the engine tells its own
+    page.queue(max_size=WAITING, status_update_rate=ESTIMATES)
+    share_descriptions(page)
     return page
 
 
-def launch_options() -> dict[str, Any]:
+def launch_options(files: Files) -> dict[str, Any]:
     """Keyword arguments for `Blocks.launch` (or `gr.mount_gradio_app`, as far as it has them)."""
     return {
         "theme": theme(),
@@ -60,4 +65,6 @@ def launch_options() -> dict[str, Any]:
         "enable_monitoring": False,
         "ssr_mode": False,
         "pwa": False,
+        "app_kwargs": {"routes": [files.route()]},
+        "state_session_capacity": MOST,
     }

@@ -7,7 +7,6 @@ nothing.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -27,9 +26,9 @@ from gramviz.ui.explorer import (
     PICTURE_SCRIPTS,
     Comparison,
     arms_config,
-    cached_file,
     factor_entry,
 )
+from gramviz.ui.files import Files
 from gramviz.ui.web import web_component
 
 SCRIPTS = (
@@ -145,18 +144,18 @@ class Spectral:
     found: Mapping[str, SpectralView]
 
     @staticmethod
-    def begin(comparison: Comparison, left_out: int, cache: Path) -> "Spectral":
-        """The spectra before the first is there; `cache` is the folder that Gradio serves files from."""
+    def begin(comparison: Comparison, left_out: int, files: Files) -> "Spectral":
+        """The spectra before the first is there; `files` takes what the scripts fetch."""
         order = hilbert_order(*comparison.grid).numpy().astype("<u2")
-        return Spectral(comparison, cached_file(order.tobytes(), "order.bin", cache), left_out, {})
+        return Spectral(comparison, files.put(order.tobytes(), "order.bin"), left_out, {})
 
-    def with_view(self, spectral: SpectralView, view: View | None, cache: Path) -> "Spectral":
+    def with_view(self, spectral: SpectralView, view: View | None, files: Files) -> "Spectral":
         """The same with one more checkpoint; `view` has the factor of its G, None where there is a problem."""
         entry: dict[str, Any] = {"problem": spectral.problem}
         if spectral.spectra is not None and view is not None:
             content, parts = packed(_arrays(spectral.spectra))
-            entry |= factor_entry(view, cache)
-            entry |= {"file": cached_file(content, "spectra.bin", cache), "parts": parts}
+            entry |= factor_entry(view, files)
+            entry |= {"file": files.put(content, "spectra.bin"), "parts": parts}
         comparison = self.comparison.with_entry(spectral.checkpoint.id, entry)
         return Spectral(
             comparison, self.hilbert, self.left_out, {**self.found, spectral.checkpoint.id: spectral}

@@ -69,7 +69,7 @@ def test_two_visitors_do_not_meet(visit):
     for visitor, content in ((first, contents[0]), (second, contents[1])):
         visitor.ready()
         assert visitor.state["key"] == f"{read_picture(content).digest}:28:-1"
-    own = [{url for url in v.requests if "/file=" in url and "photograph" in url} for v in (first, second)]
+    own = [{url for url in v.requests if "/files/" in url and "photograph" in url} for v in (first, second)]
     sample = own[0] & own[1]
     assert len(sample) == 1  # the picture that everybody starts with
     assert all(len(urls) == 2 for urls in own)

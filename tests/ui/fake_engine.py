@@ -184,7 +184,9 @@ class FakeEngine:
         visitor: str = "",
         patience: float = 1.0,
     ) -> Iterator[View | Waiting]:
-        return self.compare(picture, ids, patches, layer=layer, visitor=visitor)
+        views = self.compare(picture, ids, patches, layer=layer, visitor=visitor)
+        yield Waiting(0)
+        yield from views
 
     def compare(
         self, picture: Picture, ids: Sequence[str], patches: int, *, layer: int = -1, visitor: str = ""

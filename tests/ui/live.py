@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 from gramviz.serving.engine import Engine
+from gramviz.ui.files import Files
 from gramviz.ui.page import build_page, launch_options
 from tests.ui.fake_engine import FakeEngine
 
@@ -24,13 +25,14 @@ def free_port() -> int:
 def serving(engine: Engine | FakeEngine, folder: Path) -> Iterator[str]:
     """The address of the page, which opens on a picture that is not square; files go to `folder`."""
     with mock.patch.dict(os.environ, {"GRADIO_TEMP_DIR": str(folder)}):
-        page = build_page(engine, first_sample="chelsea")
+        files = Files(folder, 2**26)
+        page = build_page(engine, files, first_sample="chelsea")
         _, address, _ = page.launch(
             server_name="127.0.0.1",
             server_port=free_port(),
             prevent_thread_lock=True,
             quiet=True,
-            **launch_options(),
+            **launch_options(files),
         )
         try:
             yield address

@@ -1,12 +1,12 @@
+import dataclasses
 import json
 import logging
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gramviz.data.samples import load
-from gramviz.ui.explorer import cached_file
+from gramviz.serving.tuning import Waiting
 from gramviz.ui.panels.explore import UNEXPECTED, comparisons
 from gramviz.vit.images import grid_for
 from tests.ui.fake_engine import CHECKPOINTS, WIDTH, FakeEngine, checkpoint, features
@@ -20,12 +20,8 @@ def engine():
     return FakeEngine()
 
 
-def content(file):
-    return Path(file["path"]).read_bytes()
-
-
-def test_one_more_checkpoint_at_a_time(engine, tmp_path):
-    values = list(comparisons(engine, REQUEST, tmp_path))
+def test_one_more_checkpoint_at_a_time(engine, files):
+    values = list(comparisons(engine, REQUEST, files))
     assert [value["done"] for value in values] == [0, 1, 2, 3, 3]
     assert all(value["total"] == 3 and value["token"] == 5 and value["error"] is None for value in values)
     assert [value["complete"] for value in values] == [False] * 4 + [True]
@@ -35,39 +31,39 @@ def test_one_more_checkpoint_at_a_time(engine, tmp_path):
     assert "Cup of coffee" in values[0]["picture"]["caption"]
 
 
-def test_common_colours_come_last(engine, tmp_path):
-    *before, last = comparisons(engine, REQUEST, tmp_path)
+def test_common_colours_come_last(engine, files):
+    *before, last = comparisons(engine, REQUEST, files)
     assert not any("common" in view for value in before for view in value["views"].values())
     wanted = engine.common_colours(load("coffee"), IDS, 14)
-    assert {key: content(view["common"]) for key, view in last["views"].items()} == wanted
+    assert {key: files.read(view["common"]["url"]) for key, view in last["views"].items()} == wanted
 
 
-def test_each_run_has_a_common_basis_of_its_own(tmp_path):
+def test_each_run_has_a_common_basis_of_its_own(files):
     wide = [checkpoint("gram", 8000, "wide"), checkpoint("plain", 8000, "wide")]
     engine = FakeEngine([*CHECKPOINTS, *wide])
-    *_, last = comparisons(engine, {**REQUEST, "ids": [*IDS, *(info.id for info in wide)]}, tmp_path)
+    *_, last = comparisons(engine, {**REQUEST, "ids": [*IDS, *(info.id for info in wide)]}, files)
     assert engine.bases == [IDS, [info.id for info in wide]]
     assert last["complete"]
 
 
-def test_values_are_small_json_and_binaries_are_files(engine, tmp_path):
-    *_, last = comparisons(engine, REQUEST, tmp_path)
+def test_values_are_small_json_and_binaries_are_files(engine, files):
+    *_, last = comparisons(engine, REQUEST, files)
     assert len(json.dumps(last)) < 8000
     view = last["views"][IDS[1]]
     info = next(info for info in engine.checkpoints() if info.id == IDS[1])
-    stored = np.frombuffer(content(view["factor"]), dtype="<f2").reshape(-1, WIDTH)
+    stored = np.frombuffer(files.read(view["factor"]["url"]), dtype="<f2").reshape(-1, WIDTH)
     assert np.array_equal(stored, features(load("coffee"), info, 14).astype("<f2"))
     assert view["rank"] == WIDTH
     assert set(view["measures"]) == {"cls_alignment", "mean_similarity", "effective_rank", "top1_energy"}
-    assert content(last["picture"]["image"]).startswith(b"\xff\xd8")
+    assert files.read(last["picture"]["image"]["url"]).startswith(b"\xff\xd8")
 
 
-def test_same_features_have_the_same_key_and_files(engine, tmp_path):
-    first = list(comparisons(engine, REQUEST, tmp_path))[-1]
-    second = list(comparisons(engine, {**REQUEST, "token": 6, "ids": IDS[:1]}, tmp_path))[-1]
+def test_same_features_have_the_same_key_and_files(engine, files):
+    first = list(comparisons(engine, REQUEST, files))[-1]
+    second = list(comparisons(engine, {**REQUEST, "token": 6, "ids": IDS[:1]}, files))[-1]
     assert first["key"] == second["key"]
     assert first["views"][IDS[0]]["factor"] == second["views"][IDS[0]]["factor"]
-    assert list(comparisons(engine, {**REQUEST, "patches": 20}, tmp_path))[-1]["key"] != first["key"]
+    assert list(comparisons(engine, {**REQUEST, "patches": 20}, files))[-1]["key"] != first["key"]
 
 
 @pytest.mark.parametrize(
@@ -78,35 +74,37 @@ def test_same_features_have_the_same_key_and_files(engine, tmp_path):
         ({"patches": 1000}, "1000 patches cannot be chosen"),
     ],
 )
-def test_a_wrong_request_is_told_in_a_sentence(engine, tmp_path, change, sentence):
-    value = list(comparisons(engine, {**REQUEST, **change}, tmp_path))[-1]
+def test_a_wrong_request_is_told_in_a_sentence(engine, files, change, sentence):
+    value = list(comparisons(engine, {**REQUEST, **change}, files))[-1]
     assert sentence in value["error"]
     assert value["token"] == 5
 
 
-def test_the_unexpected_is_logged_and_not_shown(engine, tmp_path, monkeypatch, caplog):
+def test_the_unexpected_is_logged_and_not_shown(engine, files, monkeypatch, caplog):
     def broken(*_args, **_named):
         raise RuntimeError("/secret/path")
 
     monkeypatch.setattr(engine, "common_colours", broken)
     with caplog.at_level(logging.ERROR):
-        *_, last = comparisons(engine, REQUEST, tmp_path)
+        *_, last = comparisons(engine, REQUEST, files)
     assert last == {"token": 5, "error": UNEXPECTED}
     assert "/secret/path" in caplog.text
 
 
-def test_stopping_early_stops_the_engine(engine, tmp_path):
-    running = comparisons(engine, REQUEST, tmp_path)
+def test_stopping_early_stops_the_engine(engine, files):
+    running = comparisons(engine, REQUEST, files)
     assert [next(running)["done"], next(running)["done"]] == [0, 1]
     running.close()
     assert engine.closed == 1
     assert len(engine.computed) == 1
 
 
-def test_a_cached_file_is_named_by_its_content(tmp_path):
-    first, again = cached_file(b"abc", "a.bin", tmp_path), cached_file(b"abc", "a.bin", tmp_path)
-    other = cached_file(b"abd", "a.bin", tmp_path)
-    assert first == again != other
-    assert content(first) == b"abc"
-    assert first["meta"] == {"_type": "gradio.FileData"}
-    assert [path.name for path in Path(first["path"]).parent.iterdir()] == ["a.bin"]
+def test_what_was_there_already_comes_in_one_value(engine, files, monkeypatch):
+    views = list(engine.compare(load("coffee"), IDS, 14))
+    kept = [dataclasses.replace(view, cached=True) for view in views[:2]]
+    monkeypatch.setattr(engine, "compare_with_places", lambda *_, **__: iter([*kept, Waiting(4), views[2]]))
+    values = list(comparisons(engine, REQUEST, files))
+    assert [(value["done"], value["position"]) for value in values] == [(2, 4), (3, None), (3, None)]
+    monkeypatch.setattr(engine, "compare_with_places", lambda *_, **__: iter(kept))
+    values = list(comparisons(engine, {**REQUEST, "ids": IDS[:2]}, files))
+    assert [(value["done"], value["complete"]) for value in values] == [(2, False), (2, True)]

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,8 +30,8 @@ def values(engine, cache, visitor="ann", **changes):
     return list(tuned(engine, CHOICE, {**DATA, **changes}, visitor, cache))
 
 
-def test_from_waiting_to_the_end(engine, tmp_path):
-    told = values(engine, tmp_path)
+def test_from_waiting_to_the_end(engine, files):
+    told = values(engine, files)
     assert all(value["token"] == 4 and value["error"] is None for value in told)
     assert [value["position"] for value in told[:3]] == [0, 2, 0]
     begun = told[2]["run"]
@@ -97,21 +96,21 @@ def test_one_update_stays_small_at_the_finest_grid():
         ({"files": [], "plan": {**PLAN, "images": "own"}}, "no image among them"),
     ],
 )
-def test_what_cannot_be_is_told_in_one_sentence(engine, tmp_path, changes, words):
-    last = values(engine, tmp_path, **changes)[-1]
+def test_what_cannot_be_is_told_in_one_sentence(engine, files, changes, words):
+    last = values(engine, files, **changes)[-1]
     assert words in last["error"]
     assert last["token"] == 4
-    assert str(tmp_path) not in last["error"]
+    assert str(files.uploads) not in last["error"]
 
 
 @pytest.mark.parametrize("data", [None, [], {"token": "x"}, {"token": 3}])
-def test_junk_is_answered(engine, tmp_path, data):
-    assert list(tuned(engine, CHOICE, data, "ann", tmp_path))[-1]["error"]
-    assert list(tuned(engine, data, DATA, "ann", tmp_path))[-1]["error"]
-    assert handled(engine, data, "ann", tmp_path)["error"]
+def test_junk_is_answered(engine, files, data):
+    assert list(tuned(engine, CHOICE, data, "ann", files))[-1]["error"]
+    assert list(tuned(engine, data, DATA, "ann", files))[-1]["error"]
+    assert handled(engine, data, "ann", files)["error"]
 
 
-def test_trouble_of_the_engine_is_told_and_the_unexpected_kept_back(engine, tmp_path, monkeypatch, caplog):
+def test_trouble_of_the_engine_is_told_and_the_unexpected_kept_back(engine, files, monkeypatch, caplog):
     for error, words in (
         (BusyError("Busy; please wait."), "Busy; please wait."),
         (ValueError("secret"), UNEXPECTED),
@@ -123,17 +122,15 @@ def test_trouble_of_the_engine_is_told_and_the_unexpected_kept_back(engine, tmp_
 
         monkeypatch.setattr(engine, "finetune", fail)
         monkeypatch.setattr(engine, "pause", lambda *args, error=error: (_ for _ in ()).throw(error))
-        assert values(engine, tmp_path)[-1]["error"] == words
-        assert (
-            handled(engine, {"token": 4, "action": "pause", "number": 1}, "ann", tmp_path)["error"] == words
-        )
+        assert values(engine, files)[-1]["error"] == words
+        assert handled(engine, {"token": 4, "action": "pause", "number": 1}, "ann", files)["error"] == words
 
 
-def test_small_wishes(engine, tmp_path):
-    values(engine, tmp_path)
+def test_small_wishes(engine, files):
+    values(engine, files)
 
     def wish(action, visitor="ann", **more):
-        return handled(engine, {"token": 4, "action": action, "number": 1, **more}, visitor, tmp_path)
+        return handled(engine, {"token": 4, "action": action, "number": 1, **more}, visitor, files)
 
     for action in ("pause", "resume", "stop"):
         assert wish(action) == {"token": 4, "action": action, "error": None}
@@ -141,7 +138,7 @@ def test_small_wishes(engine, tmp_path):
     looks = wish("pin", index=3)["looks"]
     assert np.frombuffer(base64.b64decode(looks["tuned"]["map"]), np.uint8).argmax() == 3
     file = wish("download", id="yours/1")["file"]
-    assert Path(file["path"]).read_bytes() == b"zip"
+    assert files.read(file["url"]) == b"zip"
     assert "no checkpoint" in wish("download", visitor="bob", id="yours/1")["error"]
     assert "has ended" in wish("pause", visitor="bob")["error"]
     assert wish("forget", id="yours/1")["own"] == []

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,22 +35,18 @@ def values(engine, cache, choice=CHOICE, data=DATA):
     return shown, tables, steps
 
 
-def content(file):
-    return Path(file["path"]).read_bytes()
-
-
-def part(view, name):
+def part(files, view, name):
     """An array of a packed file, read as the page's script reads it."""
     kind, offset, *shape = view["parts"][name]
     assert offset % 8 == 0
     count = int(np.prod(shape))
-    return np.frombuffer(content(view["file"]), np.dtype(kind).newbyteorder("<"), count, offset).reshape(
-        shape
-    )
+    return np.frombuffer(
+        files.read(view["file"]["url"]), np.dtype(kind).newbyteorder("<"), count, offset
+    ).reshape(shape)
 
 
-def test_one_more_checkpoint_at_a_time_and_figures_last(engine, tmp_path):
-    shown, tables, steps = values(engine, tmp_path)
+def test_one_more_checkpoint_at_a_time_and_figures_last(engine, files):
+    shown, tables, steps = values(engine, files)
     assert [value["done"] for value in shown] == [0, 1, 2, 3]
     assert [len(table["rows"]) for table in tables] == [1, 2, 3]
     assert all((value["token"], value["error"]) == (9, None) for value in shown)
@@ -62,17 +57,19 @@ def test_one_more_checkpoint_at_a_time_and_figures_last(engine, tmp_path):
 
 
 @pytest.mark.parametrize("layer", [-1, -3])
-def test_what_is_sent_is_what_numpy_finds(engine, tmp_path, layer):
-    shown, tables, _ = values(engine, tmp_path, {**CHOICE, "layer": layer})
+def test_what_is_sent_is_what_numpy_finds(engine, files, layer):
+    shown, tables, _ = values(engine, files, {**CHOICE, "layer": layer})
     rows, columns = shown[0]["grid"]
-    assert content(shown[0]["hilbert"]) == hilbert_order(rows, columns).numpy().astype("<u2").tobytes()
+    assert (
+        files.read(shown[0]["hilbert"]["url"]) == hilbert_order(rows, columns).numpy().astype("<u2").tobytes()
+    )
     for key, row in zip(IDS, tables[-1]["rows"], strict=True):
         view = shown[-1]["views"][key]
         x = features(PICTURE, INFO[key], 14, layer=layer)[:-1]
         g = x @ x.T
         wanted, vectors = np.linalg.eigh(g)
         wanted, vectors = wanted[::-1], vectors[:, ::-1]
-        sent, numbers = part(view, "vectors").astype(np.float64), part(view, "numbers")
+        sent, numbers = part(files, view, "vectors").astype(np.float64), part(files, view, "numbers")
         k = len(sent)
         assert np.allclose(numbers[0], wanted[:k], rtol=0, atol=1e-9)
         assert np.allclose(numbers[1], wanted[:k] / len(x), rtol=0, atol=1e-12)
@@ -83,25 +80,27 @@ def test_what_is_sent_is_what_numpy_finds(engine, tmp_path, layer):
             sign = 1 if vectors[:, i].sum() >= 0 else -1
             assert np.abs(sent[i] - sign * vectors[:, i]).max() < 1e-3
         lengths = patch_features(PICTURE, INFO[key], 14).token_lengths.numpy().ravel()
-        assert np.allclose(part(view, "lengths"), lengths, rtol=1e-6)
-        assert part(view, "outliers").sum() == row["outliers"] >= 3
-        assert part(view, "registers").shape == (REGISTERS, len(x))
-        assert sorted(part(view, "cluster_order")) == list(range(len(x)))
-        assert np.all(np.diff(part(view, "clusters")[part(view, "cluster_order")].astype(int)) >= 0)
+        assert np.allclose(part(files, view, "lengths"), lengths, rtol=1e-6)
+        assert part(files, view, "outliers").sum() == row["outliers"] >= 3
+        assert part(files, view, "registers").shape == (REGISTERS, len(x))
+        assert sorted(part(files, view, "cluster_order")) == list(range(len(x)))
+        assert np.all(
+            np.diff(part(files, view, "clusters")[part(files, view, "cluster_order")].astype(int)) >= 0
+        )
         assert row["rayleigh"] == pytest.approx(g.sum() / len(x), abs=1e-9)
         assert row["top3_energy"] == pytest.approx(wanted[:3].sum() / len(x), abs=1e-12)
         assert row["patches"] == len(x)
     assert {entry[3] for entry in engine.analysed} == {layer}
 
 
-def test_values_are_small(engine, tmp_path):
-    shown, _, _ = values(engine, tmp_path)
+def test_values_are_small(engine, files):
+    shown, _, _ = values(engine, files)
     assert len(json.dumps(shown[-1])) < 8000
 
 
-def test_a_checkpoint_with_a_problem_says_so_and_leaves_the_others(engine, tmp_path):
+def test_a_checkpoint_with_a_problem_says_so_and_leaves_the_others(engine, files):
     engine.damaged.add(IDS[1])
-    shown, tables, steps = values(engine, tmp_path)
+    shown, tables, steps = values(engine, files)
     assert shown[-1]["views"][IDS[1]] == {"problem": "The features hold values that are no numbers."}
     assert [row["problem"] is None for row in tables[-1]["rows"]] == [True, False, True]
     drawn = {trace.name for trace in steps[-3][2].data}
@@ -110,27 +109,27 @@ def test_a_checkpoint_with_a_problem_says_so_and_leaves_the_others(engine, tmp_p
     assert all(entry[1] != IDS[1] for entry in engine.computed)
 
 
-def test_nothing_but_problems_leaves_no_figure(engine, tmp_path):
+def test_nothing_but_problems_leaves_no_figure(engine, files):
     engine.damaged.update(IDS)
-    _, _, steps = values(engine, tmp_path)
+    _, _, steps = values(engine, files)
     assert (steps[-3][2], steps[-2][4], steps[-1][6:]) == (None, None, ["", None])
 
 
-def test_more_checkpoints_than_are_drawn(tmp_path):
+def test_more_checkpoints_than_are_drawn(files):
     many = [checkpoint("plain", 100 * step) for step in range(1, 12)]
-    shown, tables, _ = values(FakeEngine(many), tmp_path, {**CHOICE, "ids": [info.id for info in many]})
+    shown, tables, _ = values(FakeEngine(many), files, {**CHOICE, "ids": [info.id for info in many]})
     assert shown[-1]["total"] == len(tables[-1]["rows"]) == MOST_CHECKPOINTS
     assert shown[-1]["notes"][0] == "Only the first 8 of 11 chosen checkpoints are drawn here."
 
 
-def test_notes_name_those_whom_they_are_about(tmp_path):
+def test_notes_name_those_whom_they_are_about(files):
     other = checkpoint("gram", 8000, "wide")
-    shown, _, _ = values(FakeEngine(), tmp_path)
+    shown, _, _ = values(FakeEngine(), files)
     assert shown[-1]["notes"] == []
     engine = FakeEngine(
         [*CHECKPOINTS, other], width=4
     )  # too few ways to differ for six groups, for all alike
-    shown, _, _ = values(engine, tmp_path)
+    shown, _, _ = values(engine, files)
     assert not [note for note in shown[-1]["notes"] if "step" in note]
 
 
@@ -145,30 +144,30 @@ def test_notes_name_those_whom_they_are_about(tmp_path):
         (CHOICE, {"token": "9", "columns": 4}, "incomplete"),
     ],
 )
-def test_a_wrong_request_is_told_in_a_sentence(engine, tmp_path, choice, data, sentence):
-    shown, _, _ = values(engine, tmp_path, choice, data)
+def test_a_wrong_request_is_told_in_a_sentence(engine, files, choice, data, sentence):
+    shown, _, _ = values(engine, files, choice, data)
     assert sentence in shown[-1]["error"]
     assert shown[-1]["token"] == data["token"]
 
 
-def test_the_unexpected_is_logged_and_not_shown(engine, tmp_path, monkeypatch, caplog):
+def test_the_unexpected_is_logged_and_not_shown(engine, files, monkeypatch, caplog):
     def broken(*_args, **_named):
         raise RuntimeError("/secret/path")
 
     monkeypatch.setattr(engine, "trajectory", broken)
     with caplog.at_level(logging.ERROR):
-        _, _, steps = values(engine, tmp_path)
+        _, _, steps = values(engine, files)
     assert UNEXPECTED in steps[-1][6]
     monkeypatch.setattr(engine, "spectra", broken)
     with caplog.at_level(logging.ERROR):
-        shown, _, _ = values(engine, tmp_path)
+        shown, _, _ = values(engine, files)
     assert shown[-1] == {"token": 9, "error": UNEXPECTED}
     assert caplog.text.count("/secret/path") >= 2
 
 
-def test_a_run_without_measurements_has_no_figure_along_training(engine, tmp_path):
+def test_a_run_without_measurements_has_no_figure_along_training(engine, files):
     engine.rows.clear()
-    _, _, steps = values(engine, tmp_path)
+    _, _, steps = values(engine, files)
     assert steps[-1][6:] == ["", None]
 
 

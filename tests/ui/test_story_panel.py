@@ -28,9 +28,9 @@ def engine():
     return FakeEngine()
 
 
-def test_a_film_has_every_checkpoint_of_its_run_and_no_other(tmp_path):
+def test_a_film_has_every_checkpoint_of_its_run_and_no_other(files):
     engine = FakeEngine([*CHECKPOINTS, checkpoint("plain", 5, "other")])
-    values = list(films(engine, ("small", "other"), CHOICE, DATA, tmp_path))
+    values = list(films(engine, ("small", "other"), CHOICE, DATA, files))
     ids = [info.id for info in CHECKPOINTS]
     assert [value["done"] for value in values] == list(range(len(ids) + 1))
     assert all((value["token"], value["run"], value["error"]) == (9, "small", None) for value in values)
@@ -38,8 +38,8 @@ def test_a_film_has_every_checkpoint_of_its_run_and_no_other(tmp_path):
     assert {digest for digest, _, _ in engine.computed} == {load("coffee").digest}
 
 
-def test_whatever_checkpoints_the_visitor_explores_the_film_is_whole(engine, tmp_path):
-    *_, last = films(engine, RUNS, {**CHOICE, "ids": ["small-plain-4000"]}, DATA, tmp_path)
+def test_whatever_checkpoints_the_visitor_explores_the_film_is_whole(engine, files):
+    *_, last = films(engine, RUNS, {**CHOICE, "ids": ["small-plain-4000"]}, DATA, files)
     assert last["total"] == len(CHECKPOINTS)
 
 
@@ -53,35 +53,35 @@ def test_whatever_checkpoints_the_visitor_explores_the_film_is_whole(engine, tmp
         (CHOICE, {"token": "9", "run": "small"}, "incomplete"),
     ],
 )
-def test_a_wrong_request_is_told_in_a_sentence(engine, tmp_path, choice, data, sentence):
-    *_, last = films(engine, RUNS, choice, data, tmp_path)
+def test_a_wrong_request_is_told_in_a_sentence(engine, files, choice, data, sentence):
+    *_, last = films(engine, RUNS, choice, data, files)
     assert sentence in last["error"]
     assert last["token"] == data["token"]
 
 
-def test_the_unexpected_is_logged_and_not_shown(engine, tmp_path, monkeypatch, caplog):
+def test_the_unexpected_is_logged_and_not_shown(engine, files, monkeypatch, caplog):
     def broken(*_args, **_named):
         raise RuntimeError("/secret/path")
 
     monkeypatch.setattr(engine, "compare", broken)
     monkeypatch.setattr(engine, "trajectory", broken)
     with caplog.at_level(logging.ERROR):
-        *_, last = films(engine, RUNS, CHOICE, DATA, tmp_path)
+        *_, last = films(engine, RUNS, CHOICE, DATA, files)
         intro, *chapters = drawn(engine, RUNS, {"run": "small", "columns": 3})
     assert last == {"token": 9, "error": UNEXPECTED}
     assert (intro, chapters) == (f"<p>{UNEXPECTED}</p>", [("", None)] * len(CHAPTERS))
     assert caplog.text.count("/secret/path") >= 2
 
 
-def test_stopping_a_film_stops_the_engine(engine, tmp_path):
-    running = films(engine, RUNS, CHOICE, DATA, tmp_path)
+def test_stopping_a_film_stops_the_engine(engine, files):
+    running = films(engine, RUNS, CHOICE, DATA, files)
     next(running)
     next(running)
     running.close()
     assert engine.closed == 1
 
 
-def test_a_film_asks_for_a_few_checkpoints_at_a_time(engine, tmp_path, monkeypatch):
+def test_a_film_asks_for_a_few_checkpoints_at_a_time(engine, files, monkeypatch):
     asked = []
     compare = engine.compare
 
@@ -90,7 +90,7 @@ def test_a_film_asks_for_a_few_checkpoints_at_a_time(engine, tmp_path, monkeypat
         return compare(picture, ids, patches, layer=layer, visitor=visitor)
 
     monkeypatch.setattr(engine, "compare", noted)
-    *_, last = films(engine, RUNS, CHOICE, DATA, tmp_path)
+    *_, last = films(engine, RUNS, CHOICE, DATA, files)
     assert last["done"] == len(CHECKPOINTS) > AT_A_TIME
     assert max(len(ids) for _, ids in asked) == AT_A_TIME
     assert [key for _, ids in asked for key in ids] == [info.id for info in CHECKPOINTS]

@@ -24,14 +24,14 @@ def engine():
     return FakeEngine()
 
 
-def ask(engine, card, tmp_path, data=DATA, head=HEAD, choice=CHOICE):
-    return checked(engine, card, choice, head, data, tmp_path)
+def ask(engine, card, files, data=DATA, head=HEAD, choice=CHOICE):
+    return checked(engine, card, choice, head, data, files)
 
 
 @pytest.mark.parametrize("head", [HEAD, BOARD], ids=["photograph", "blackboard"])
 @pytest.mark.parametrize("card", lab.CARDS, ids=lambda card: card.name)
-def test_a_card_shows_what_the_lab_finds(engine, tmp_path, card, head):
-    value, said, plot, numbers = ask(engine, card.name, tmp_path, head=head)
+def test_a_card_shows_what_the_lab_finds(engine, files, card, head):
+    value, said, plot, numbers = ask(engine, card.name, files, head=head)
     what = lab.blackboard() if head is BOARD else material(load("coffee"), checkpoint("plain", 8000))
     finding = lab.check(card.name, what, {})
     assert value["error"] is None
@@ -40,16 +40,16 @@ def test_a_card_shows_what_the_lab_finds(engine, tmp_path, card, head):
     assert (said, numbers) == (verdict(finding), details(finding, 2))
 
 
-def test_a_moved_control_moves_the_finding(engine, tmp_path):
+def test_a_moved_control_moves_the_finding(engine, files):
     data = {**DATA, "values": {"direction": "opposite", "size": 0.5}}
-    _, said, _, _ = ask(engine, "lemma2", tmp_path, data)
+    _, said, _, _ = ask(engine, "lemma2", files, data)
     assert "fails" in said
     assert engine.theories == [("lemma2", {"direction": "opposite", "size": 0.5})]
 
 
-def test_a_checkpoint_without_heads_says_so(engine, tmp_path):
+def test_a_checkpoint_without_heads_says_so(engine, files):
     for card in ("eq2", "eq34"):
-        value, said, plot, _ = ask(engine, card, tmp_path)
+        value, said, plot, _ = ask(engine, card, files)
         assert value["error"] is None
         assert "cannot be decided" in said
         assert "head" in said
@@ -83,16 +83,16 @@ def test_a_checkpoint_without_heads_says_so(engine, tmp_path):
     ],
 )
 def test_a_wrong_request_is_told_in_a_sentence_and_what_was_shown_stays(
-    engine, tmp_path, card, change, sentence
+    engine, files, card, change, sentence
 ):
-    value, *rest = ask(engine, card, tmp_path, **change)
+    value, *rest = ask(engine, card, files, **change)
     assert sentence in value["error"]
-    assert str(tmp_path) not in value["error"]
+    assert str(files.uploads) not in value["error"]
     assert all(part == {"__type__": "update"} for part in rest)
 
 
-def test_the_blackboard_needs_no_picture(engine, tmp_path):
-    value, *_ = ask(engine, "eq1", tmp_path, head=BOARD, choice=None)
+def test_the_blackboard_needs_no_picture(engine, files):
+    value, *_ = ask(engine, "eq1", files, head=BOARD, choice=None)
     assert value["error"] is None
 
 
@@ -101,14 +101,14 @@ def test_the_blackboard_needs_no_picture(engine, tmp_path):
     [(BusyError("Please try again in a moment."), "Please try again in a moment."), (RuntimeError("/p"), UNEXPECTED)],
 )  # fmt: skip
 def test_trouble_is_told_in_a_sentence_and_the_unexpected_logged(
-    engine, tmp_path, monkeypatch, caplog, error, sentence
+    engine, files, monkeypatch, caplog, error, sentence
 ):
     def broken(*_args, **_options):
         raise error
 
     monkeypatch.setattr(engine, "theory", broken)
     with caplog.at_level(logging.ERROR):
-        value, *_ = ask(engine, "eq7", tmp_path)
+        value, *_ = ask(engine, "eq7", files)
     assert value["error"] == sentence
     assert value["token"] == 9
     assert ("the card eq7 could not be checked" in caplog.text) == (sentence == UNEXPECTED)

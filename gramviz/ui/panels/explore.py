@@ -6,7 +6,6 @@ visitor is in the events' values; nothing is kept here.
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -16,6 +15,7 @@ from gramviz.serving.engine import Engine
 from gramviz.serving.tuning import Waiting
 from gramviz.ui.chooser import Request
 from gramviz.ui.explorer import Comparison, error_value, explorer
+from gramviz.ui.files import Files
 
 UNEXPECTED = "Something went wrong on our side; please try again."
 SIMULTANEOUS = 16  # visitors served at once; the engine has its own queue behind
@@ -23,12 +23,12 @@ SIMULTANEOUS = 16  # visitors served at once; the engine has its own queue behin
 log = logging.getLogger(__name__)
 
 
-def explore_panel(page: gr.Blocks, engine: Engine, choice: gr.HTML) -> None:
+def explore_panel(page: gr.Blocks, engine: Engine, files: Files, choice: gr.HTML) -> None:
     """Add the panel to `page`, inside whose context it is called. It shows what `choice`, the chooser, asks for."""
     view = explorer()
 
     def compare(value: Any, request: gr.Request) -> Iterator[dict[str, Any]]:
-        yield from comparisons(engine, value, Path(view.GRADIO_CACHE), visitor_of(request))
+        yield from comparisons(engine, value, files, visitor_of(request))
 
     running = gr.on(
         [page.load, choice.input],
@@ -49,30 +49,35 @@ def visitor_of(request: gr.Request | None) -> str:
     return str(getattr(request, "session_hash", None) or "")
 
 
-def comparisons(engine: Engine, value: Any, cache: Path, visitor: str = "") -> Iterator[dict[str, Any]]:
+def comparisons(engine: Engine, value: Any, files: Files, visitor: str = "") -> Iterator[dict[str, Any]]:
     """Values of the explorer for one request: the picture, then one more checkpoint at a time, then common colours.
 
-    cache: the folder of uploaded files and of those that Gradio serves. While nothing comes, the place in the queue
-    is told. Never raises: what cannot be done is told in one sentence.
+    While nothing comes, the place in the queue is told. What was there already comes at once. Never raises: what
+    cannot be done is told in one sentence.
     """
     token = value.get("token", 0) if isinstance(value, dict) else 0
     try:
-        request = Request.from_value(value, cache)
+        request = Request.from_value(value, files.uploads)
         picture, caption = request.picture()
         known = {info.id: info for info in engine.checkpoints(visitor)}
         chosen = [known[key] for key in dict.fromkeys(request.ids) if key in known]
         comparison = Comparison.begin(
-            request.token, picture, caption, chosen, request.patches, cache, request.layer
+            request.token, picture, caption, chosen, request.patches, files, request.layer
         )
         views = engine.compare_with_places(
             picture, request.ids, request.patches, layer=request.layer, visitor=visitor
         )
-        yield comparison.as_value()
+        told = None
         for view in views:
             if isinstance(view, Waiting):
                 comparison = comparison.with_place(view.position)
             else:
-                comparison = comparison.with_view(view, cache)
+                comparison = comparison.with_view(view, files)
+                if view.cached:
+                    continue  # told with what comes next: a value costs as much as all its maps
+            told = comparison
+            yield comparison.as_value()
+        if told is not comparison:
             yield comparison.as_value()
         common: dict[str, bytes] = {}
         for run in dict.fromkeys(info.run for info in chosen):
@@ -81,7 +86,7 @@ def comparisons(engine: Engine, value: Any, cache: Path, visitor: str = "") -> I
             common |= engine.common_colours(
                 picture, ids, request.patches, layer=request.layer, visitor=visitor
             )
-        yield comparison.with_common_colours(common, cache).as_value()
+        yield comparison.with_common_colours(common, files).as_value()
     except GramvizError as error:
         yield error_value(token, str(error))
     except Exception:

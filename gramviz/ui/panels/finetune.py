@@ -7,7 +7,6 @@ visitor is in the engine's room of theirs, under the hash of their session.
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -18,26 +17,25 @@ from gramviz.serving.engine import Engine
 from gramviz.serving.plans import MOST_IMAGES
 from gramviz.serving.tuning import Finished, Frame, TuneRequest
 from gramviz.ui.chooser import Request
-from gramviz.ui.explorer import cached_file
+from gramviz.ui.files import Files
 from gramviz.ui.panels.explore import UNEXPECTED, visitor_of
 from gramviz.ui.tuner import INCOMPLETE, Progress, Wish, listed, looks_config, replies, tuner
-from gramviz.vit.images import grid_for, to_jpeg
+from gramviz.vit.images import grid_for
 
 AT_ONCE = 64  # visitors whose fine-tunes run or wait; the engine has its own, smaller bounds behind
 
 log = logging.getLogger(__name__)
 
 
-def finetune_panel(page: gr.Blocks, engine: Engine, choice: gr.HTML) -> None:
+def finetune_panel(page: gr.Blocks, engine: Engine, files: Files, choice: gr.HTML) -> None:
     """Add the panel to `page`, inside whose context it is called. It watches the picture that `choice` has."""
     view, reply = tuner(engine.checkpoints(), engine.presets()), replies()
-    cache = Path(view.GRADIO_CACHE)
 
     def run(value: Any, event: gr.EventData, request: gr.Request) -> Iterator[dict[str, Any]]:
-        yield from tuned(engine, value, event._data, visitor_of(request), cache)
+        yield from tuned(engine, value, event._data, visitor_of(request), files)
 
     def handle(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
-        return handled(engine, event._data, visitor_of(request), cache)
+        return handled(engine, event._data, visitor_of(request), files)
 
     def leave(request: gr.Request) -> None:
         engine.leave(visitor_of(request))
@@ -64,22 +62,22 @@ def finetune_panel(page: gr.Blocks, engine: Engine, choice: gr.HTML) -> None:
     page.unload(leave)
 
 
-def tuned(engine: Engine, value: Any, data: Any, visitor: str, cache: Path) -> Iterator[dict[str, Any]]:
+def tuned(engine: Engine, value: Any, data: Any, visitor: str, files: Files) -> Iterator[dict[str, Any]]:
     """Values of the tuner for one fine-tune, from waiting to its end. Never raises.
 
-    value: the chooser's; data: what came with the event; cache: the folder of uploads and of what Gradio serves.
+    value: the chooser's; data: what came with the event.
     """
     token = data.get("token", 0) if isinstance(data, dict) else 0
     try:
-        wish = Wish.from_data(data, cache)
+        wish = Wish.from_data(data, files.uploads)
         value = {**value, "ids": [wish.plan.start]} if isinstance(value, dict) else value
-        asked = Request.from_value(value, cache)
+        asked = Request.from_value(value, files.uploads)
         picture, _ = asked.picture()
         own, broken = read_bundle(wish.files, MOST_IMAGES) if wish.plan.images == "own" else ((), 0)
         request = TuneRequest(
             picture, wish.plan, asked.patches, wish.pinned(grid_for(picture.size, asked.patches)), own
         )
-        image = cached_file(to_jpeg(picture), "photograph.jpg", cache)
+        image = files.photograph(picture)
         notes = (f"{broken} of the files could not be read and were left out.",) if broken else ()
         width, height = picture.size
         progress = Progress(token, {"image": image, "width": width, "height": height}, notes)
@@ -97,7 +95,7 @@ def tuned(engine: Engine, value: Any, data: Any, visitor: str, cache: Path) -> I
         yield {"token": token, "error": UNEXPECTED}
 
 
-def handled(engine: Engine, data: Any, visitor: str, cache: Path) -> dict[str, Any]:
+def handled(engine: Engine, data: Any, visitor: str, files: Files) -> dict[str, Any]:
     """The answer to one of the tuner's other wishes: {token, action, error, ...}. Never raises."""
     data = data if isinstance(data, dict) else {}
     action, number = data.get("action"), data.get("number")
@@ -109,7 +107,7 @@ def handled(engine: Engine, data: Any, visitor: str, cache: Path) -> dict[str, A
             told["looks"] = looks_config(engine.pin(visitor, number, data.get("index")))
         elif action == "download":
             name, content = engine.download(visitor, str(data.get("id")))
-            told["file"] = cached_file(content, name, cache)
+            told["file"] = files.put(content, name)
         elif action == "forget":
             engine.forget(visitor, str(data.get("id")))
             told["own"] = [listed(i) for i in engine.checkpoints(visitor) if i.id.startswith("yours/")]

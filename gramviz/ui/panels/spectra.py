@@ -7,7 +7,6 @@ that belongs to a visitor is in the events' values; nothing is kept here.
 import logging
 from collections.abc import Iterator, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -22,6 +21,7 @@ from gramviz.ui.drawings import Drawings
 from gramviz.ui.explorer import Comparison, error_value
 from gramviz.ui.figures.spectra import eigenvalues, where_energy_lives
 from gramviz.ui.figures.training import along_training
+from gramviz.ui.files import Files
 from gramviz.ui.panels.explore import SIMULTANEOUS, UNEXPECTED, visitor_of
 from gramviz.ui.spectra import Spectral, Wanted, first_ids, measures_table, spectra
 
@@ -51,7 +51,7 @@ NOTHING = (gr.skip(),) * 8  # new for no output of the panel
 log = logging.getLogger(__name__)
 
 
-def spectra_panel(engine: Engine, choice: gr.HTML) -> None:
+def spectra_panel(engine: Engine, files: Files, choice: gr.HTML) -> None:
     """Add the panel in whose context it is called. It shows what `choice`, the chooser, has."""
     with gr.Column(elem_classes="gv-spectra"):
         with gr.Column(elem_classes="gv-spectrum"):
@@ -69,8 +69,7 @@ def spectra_panel(engine: Engine, choice: gr.HTML) -> None:
     drawings: Drawings[Any] = Drawings()
 
     def portray(value: Any, event: gr.EventData, request: gr.Request) -> Iterator[list[Any]]:
-        cache = Path(view.GRADIO_CACHE)
-        yield from portraits(engine, value, event._data, cache, drawings, visitor_of(request))
+        yield from portraits(engine, value, event._data, files, drawings, visitor_of(request))
 
     running = view.input(
         portray,
@@ -85,7 +84,7 @@ def spectra_panel(engine: Engine, choice: gr.HTML) -> None:
 
 
 def portraits(
-    engine: Engine, value: Any, data: Any, cache: Path, drawings: Drawings[Any], visitor: str = ""
+    engine: Engine, value: Any, data: Any, files: Files, drawings: Drawings[Any], visitor: str = ""
 ) -> Iterator[list[Any]]:
     """Values of the panel's eight outputs for one request: one more checkpoint at a time, then the figures.
 
@@ -94,8 +93,8 @@ def portraits(
     token = data.get("token", 0) if isinstance(data, dict) else 0
     try:
         wanted = Wanted.from_data(data)
-        request = Request.from_value(value, cache)
-        for found in spectrals(engine, request, wanted.token, cache, visitor):
+        request = Request.from_value(value, files.uploads)
+        for found in spectrals(engine, request, wanted.token, files, visitor):
             table = found.as_table() if found.found else gr.skip()
             yield [found.as_value(), table, *NOTHING[2:]]
         # one figure at a time: each takes the page some frames
@@ -113,22 +112,22 @@ def portraits(
 
 
 def spectrals(
-    engine: Engine, request: Request, token: int, cache: Path, visitor: str = ""
+    engine: Engine, request: Request, token: int, files: Files, visitor: str = ""
 ) -> Iterator[Spectral]:
     """What there is to show before the first checkpoint and after each, in the order of the request."""
     picture, caption = request.picture()
     known = {info.id: info for info in engine.checkpoints(visitor)}
     ids = first_ids(request.ids)
     chosen = [known[key] for key in ids if key in known]
-    comparison = Comparison.begin(token, picture, caption, chosen, request.patches, cache, request.layer)
-    found = Spectral.begin(comparison, len(set(request.ids)) - len(ids), cache)
+    comparison = Comparison.begin(token, picture, caption, chosen, request.patches, files, request.layer)
+    found = Spectral.begin(comparison, len(set(request.ids)) - len(ids), files)
     yield found
     for key in ids:
         (spectral,) = engine.spectra(picture, [key], request.patches, layer=request.layer, visitor=visitor)
         view = None
         if spectral.problem is None:
             (view,) = engine.compare(picture, [key], request.patches, layer=request.layer, visitor=visitor)
-        found = found.with_view(spectral, view, cache)
+        found = found.with_view(spectral, view, files)
         yield found
 
 

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -20,6 +19,7 @@ from gramviz.ui.chooser import Request
 from gramviz.ui.drawings import Drawings
 from gramviz.ui.explorer import Comparison, error_value
 from gramviz.ui.figures.story import figure
+from gramviz.ui.files import Files
 from gramviz.ui.panels.explore import SIMULTANEOUS, UNEXPECTED, visitor_of
 from gramviz.ui.player import Wish, player
 from gramviz.ui.story import CHAPTERS, Chapter
@@ -41,14 +41,14 @@ Chapters = list[tuple[str, Any]]  # text (HTML) and figure of each, ("", None) w
 log = logging.getLogger(__name__)
 
 
-def story_panel(engine: Engine, choice: gr.HTML) -> None:
+def story_panel(engine: Engine, files: Files, choice: gr.HTML) -> None:
     """Add the panel in whose context it is called. It shows the picture that `choice`, the chooser, has."""
     runs = tuple(dict.fromkeys(info.run for info in engine.checkpoints()))
     view = player(runs)
     drawings: Drawings[Chapters] = Drawings()
 
     def film(value: Any, event: gr.EventData, request: gr.Request) -> Iterator[dict[str, Any]]:
-        yield from films(engine, runs, value, event._data, Path(view.GRADIO_CACHE), visitor_of(request))
+        yield from films(engine, runs, value, event._data, files, visitor_of(request))
 
     def draw(event: gr.EventData) -> list[Any]:
         intro, *chapters = drawn(engine, runs, event._data, drawings)
@@ -84,7 +84,7 @@ def story_panel(engine: Engine, choice: gr.HTML) -> None:
 
 
 def films(
-    engine: Engine, runs: Sequence[str], value: Any, data: Any, cache: Path, visitor: str = ""
+    engine: Engine, runs: Sequence[str], value: Any, data: Any, files: Files, visitor: str = ""
 ) -> Iterator[dict[str, Any]]:
     """Values of the player for one request: the picture, then one more checkpoint of the run at a time.
 
@@ -96,16 +96,16 @@ def films(
         chosen = [info for info in engine.checkpoints(visitor) if info.run == wish.run]
         ids = [info.id for info in chosen]
         value = {**value, "ids": ids} if isinstance(value, dict) else value
-        request = replace(Request.from_value(value, cache), token=wish.token)
+        request = replace(Request.from_value(value, files.uploads), token=wish.token)
         picture, caption = request.picture()
         comparison = Comparison.begin(
-            request.token, picture, caption, chosen, request.patches, cache, request.layer
+            request.token, picture, caption, chosen, request.patches, files, request.layer
         )
         yield {**comparison.as_value(), "run": wish.run}
         for first in range(0, len(ids), AT_A_TIME):
             part = ids[first : first + AT_A_TIME]
             for view in engine.compare(picture, part, request.patches, layer=request.layer, visitor=visitor):
-                comparison = comparison.with_view(view, cache)
+                comparison = comparison.with_view(view, files)
                 yield {**comparison.as_value(), "run": wish.run}
     except GramvizError as error:
         yield error_value(token, str(error))

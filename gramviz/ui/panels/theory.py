@@ -6,7 +6,6 @@ Nothing of a visitor is kept here.
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -17,6 +16,7 @@ from gramviz.serving.engine import Engine
 from gramviz.serving.lab import CARDS
 from gramviz.ui.chooser import Request, depths_of
 from gramviz.ui.figures.lab import figure
+from gramviz.ui.files import Files
 from gramviz.ui.findings import details, verdict, verdict_word
 from gramviz.ui.panels.explore import SIMULTANEOUS, UNEXPECTED, visitor_of
 from gramviz.ui.theory import Question, answer, lab_card, lab_head
@@ -25,7 +25,7 @@ from gramviz.vit.images import Picture
 log = logging.getLogger(__name__)
 
 
-def theory_panel(engine: Engine, choice: gr.HTML) -> None:
+def theory_panel(engine: Engine, files: Files, choice: gr.HTML) -> None:
     """Add the panel in whose context it is called. It is about the picture that `choice`, the chooser, has."""
     head = lab_head(engine.checkpoints())
     depth = max(depths_of(engine.checkpoints()))
@@ -38,7 +38,7 @@ def theory_panel(engine: Engine, choice: gr.HTML) -> None:
                     plot = gr.Plot(show_label=False, container=False, elem_classes="gv-plot")
                     numbers = gr.HTML(elem_classes="gv-details")
             view.input(
-                _check(engine, card.name, Path(view.GRADIO_CACHE)),
+                _check(engine, card.name, files),
                 inputs=[choice, head],
                 outputs=[view, said, plot, numbers],
                 show_progress="hidden",
@@ -48,17 +48,17 @@ def theory_panel(engine: Engine, choice: gr.HTML) -> None:
             )
 
 
-def _check(engine: Engine, card: str, cache: Path) -> Callable[..., list[Any]]:
+def _check(engine: Engine, card: str, files: Files) -> Callable[..., list[Any]]:
     """The function of a card's event."""
 
     def check(value: Any, head: Any, event: gr.EventData, request: gr.Request) -> list[Any]:
-        return checked(engine, card, value, head, event._data, cache, visitor_of(request))
+        return checked(engine, card, value, head, event._data, files, visitor_of(request))
 
     return check
 
 
 def checked(
-    engine: Engine, card: str, value: Any, head: Any, data: Any, cache: Path, visitor: str = ""
+    engine: Engine, card: str, value: Any, head: Any, data: Any, files: Files, visitor: str = ""
 ) -> list[Any]:
     """The card's value, its verdict (HTML), its figure and its numbers (HTML); what cannot be had leaves those that
     were shown before.
@@ -69,7 +69,7 @@ def checked(
     left = [gr.skip()] * 3
     try:
         question = Question.from_data(head, data)
-        picture = None if question.blackboard else _picture(value, question, cache)
+        picture = None if question.blackboard else _picture(value, question, files)
         finding = engine.theory(picture, question.checkpoint, card, question.values, visitor=visitor)
         return _shown(finding, question)
     except GramvizError as error:
@@ -79,10 +79,10 @@ def checked(
         return [answer(token, UNEXPECTED), *left]
 
 
-def _picture(value: Any, question: Question, cache: Path) -> Picture:
+def _picture(value: Any, question: Question, files: Files) -> Picture:
     """The chosen picture; which checkpoints are chosen on another tab does not matter."""
     value = {**value, "ids": [question.checkpoint]} if isinstance(value, dict) else value
-    return Request.from_value(value, cache).picture()[0]
+    return Request.from_value(value, files.uploads).picture()[0]
 
 
 def _shown(finding: Finding, question: Question) -> list[Any]:

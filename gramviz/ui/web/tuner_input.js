@@ -68,7 +68,7 @@ document.addEventListener("gv-tuner-reply", ({ detail }) => {
   if (detail.action === "forget" && detail.own) showKept(detail.own);
   if (detail.action === "download" && detail.file) {
     const link = make("a");
-    Object.assign(link, { href: detail.file.url, download: detail.file.orig_name ?? detail.file.path.split("/").at(-1) });
+    Object.assign(link, { href: detail.file.url, download: detail.file.name });
     link.click();
   }
   if (detail.token !== asked) return;
