@@ -20,7 +20,6 @@ from gramviz.ui.theme import page_css, theme
 TITLE = "gramviz"
 CACHE_CHECK, CACHE_AGE = 600, 7200  # seconds: how often old files are looked for, and how old they may grow
 WAITING = 1024  # requests, a few hundred bytes each, in the queue before a visitor is told to come back
-ESTIMATES = 10.0  # seconds between Gradio's own estimates, which the page does not show
 MASTHEAD = """<header class="gv-masthead"><h1>gramviz</h1>
 <p>How each patch of a photograph resembles all others, along a training run, with and without Gram anchoring.</p>
 </header>"""
@@ -47,8 +46,7 @@ def build_page(engine: Engine, files: Files, first_sample: str = SAMPLES[0].id) 
                 with gr.Tab("Fine-tune", elem_id="gv-finetune", render_children=True):
                     finetune_panel(page, engine, files, choice)
         add_endpoints(engine)
-    # by itself Gradio tells everyone in its queue their place whenever anyone leaves it; the engine tells its own
-    page.queue(max_size=WAITING, status_update_rate=ESTIMATES)
+    page.queue(max_size=WAITING)
     share_descriptions(page)
     return page
 

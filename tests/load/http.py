@@ -31,9 +31,9 @@ class Pages:
     functions: dict[int, dict[str, Any]]
 
     @staticmethod
-    async def read(client: httpx.AsyncClient, address: str) -> Pages:
+    def read(address: str) -> Pages:
         """From the page's own description of itself."""
-        config = (await client.get(f"{address}config")).json()
+        config = httpx.get(f"{address}config", timeout=PATIENCE).json()
         names = {each["id"]: each["props"].get("elem_id") for each in config["components"]}
         found = {}
         for function in config["dependencies"]:
@@ -53,12 +53,19 @@ class RefusedError(Exception):
 
 
 class Visitor:
-    """One session."""
+    """One session, with connections of its own as a browser has."""
 
-    def __init__(self, client: httpx.AsyncClient, pages: Pages) -> None:
-        self.client, self.pages = client, pages
+    def __init__(self, pages: Pages) -> None:
+        # without encryption, whose set-up would cost more than all the rest
+        self.client, self.pages = httpx.AsyncClient(verify=False, trust_env=False), pages
         self.session = uuid.uuid4().hex
         self.tokens = 0
+
+    async def __aenter__(self) -> Visitor:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.client.aclose()
 
     async def events(
         self, function: int, data: list[Any], event_data: Any = None
@@ -80,7 +87,8 @@ class Visitor:
         )
         async with stream as answer, contextlib.aclosing(answer.aiter_lines()) as lines:
             async for line in lines:
-                if not line.startswith("data:"):
+                # where many wait, most of what comes are places in Gradio's queue
+                if not line.startswith("data:") or '"msg":"estimation"' in line[:64]:
                     continue
                 message = json.loads(line[5:])
                 if message.get("event_id") not in (mine, None):
@@ -149,12 +157,17 @@ class Visitor:
         answer.raise_for_status()
         return answer.content
 
-    async def reset(self) -> None:
-        """Say, as a page that is closed does, that this visit is over."""
-        with contextlib.suppress(httpx.HTTPError):
-            await self.client.get(
-                f"{self._api}heartbeat/{self.session}", timeout=httpx.Timeout(PATIENCE, read=0.05)
-            )
+    async def ask(self, action: str, **more: Any) -> dict[str, Any]:
+        """The answer to one of the fine-tune tab's small wishes."""
+        wish = {"token": self.tokens, "action": action, **more}
+        async for value in self.events(self.pages.ask, [], wish):
+            return value
+        raise AssertionError(f"nothing came back from {action}")
+
+    def tune(self, choice: dict[str, Any], plan: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """The values of a fine-tune on the chosen picture."""
+        wish = {"token": choice["token"], "plan": plan, "place": [0.5, 0.5], "files": []}
+        return self.events(self.pages.tune, [choice], wish)
 
     @property
     def _api(self) -> str:

@@ -36,14 +36,28 @@ class Service:
         return found
 
 
-@contextlib.contextmanager
-def served(folder: Path, *options: str, start: float = 120.0, **environment: str) -> Iterator[Service]:
+def served(
+    folder: Path, *options: str, start: float = 120.0, **environment: str
+) -> contextlib.AbstractContextManager[Service]:
     """`gramviz serve` with options, ended at the end; uploads and its log go to `folder`."""
+    return started(
+        folder,
+        ["gramviz", "serve", "--device", "cpu", *options, "--port"],
+        start,
+        GRADIO_TEMP_DIR=str(folder / "cache"),
+        **environment,
+    )
+
+
+@contextlib.contextmanager
+def started(folder: Path, module: list[str], start: float = 120.0, **environment: str) -> Iterator[Service]:
+    """A Python module that serves on the port that is its last argument, in a process of its own."""
     port, log = free_port(), folder / "service.log"
-    command = [sys.executable, "-m", "gramviz", "serve", "--port", str(port), "--device", "cpu", *options]
-    kept = {**os.environ, "GRADIO_TEMP_DIR": str(folder / "cache"), **environment}
+    command = [sys.executable, "-m", *module, str(port)]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=kept, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **environment}, stdout=output, stderr=subprocess.STDOUT
+        )
         try:
             address = f"http://127.0.0.1:{port}/"
             wait_for(address, process, log, start)
