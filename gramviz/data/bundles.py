@@ -6,20 +6,25 @@ Nothing is unpacked to disk and no name in an archive is used. Knows nothing of 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gramviz.errors import InputError
-from gramviz.vit.images import Picture, read_picture
+from gramviz.vit.images import Picture, scaled_to_short_side
 
 MOST_FILES = 512  # that are looked at, in an archive or beside each other
 MOST_BYTES = 256 * 2**20  # of all images together, as files
 ONE_IMAGE = 32 * 2**20  # bytes of one image's file
+SHORT = 512  # pixels
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".gif")
 
 
-def read_bundle(paths: Sequence[Path], most: int) -> tuple[tuple[Picture, ...], int]:
+def read_bundle(
+    paths: Sequence[Path], most: int, read: Callable[[bytes], Picture]
+) -> tuple[tuple[Picture, ...], int]:
     """The first `most` images of files and zip archives, in their order, and how many could not be read.
+
+    read: as `read_picture`; what it gives is scaled down to a short side of SHORT, more than training looks at.
 
     What is no image by the end of its name is passed over. Raises InputError, never naming a file, where there is no
     image at all, where an archive is damaged or locked, or where it would be too much.
@@ -33,7 +38,7 @@ def read_bundle(paths: Sequence[Path], most: int) -> tuple[tuple[Picture, ...], 
                 f"These images have more than {MOST_BYTES // 2**20} MiB together; please choose fewer of them."
             )
         try:
-            found.append(read_picture(content))
+            found.append(scaled_to_short_side(read(content), SHORT))
         except InputError:
             broken += 1
         if len(found) == most:

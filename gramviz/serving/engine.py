@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from gramviz.checkpoints.manifest import CheckpointInfo, CheckpointStore
@@ -22,6 +23,7 @@ from gramviz.serving.cluster import compute_for
 from gramviz.serving.compute import MIB, Compute
 from gramviz.serving.lab import Values
 from gramviz.serving.monitoring import Monitor
+from gramviz.serving.pictures import Pictures
 from gramviz.serving.plans import Preset, presets
 from gramviz.serving.records import trajectory
 from gramviz.serving.settings import Settings
@@ -47,6 +49,7 @@ class Engine:
         self.settings = settings
         self.monitor = Monitor()
         self._store = store
+        self._pictures = Pictures(settings.picture_mib * MIB, settings.deadline)
         self._results: ByteCache[Any] = ByteCache(settings.feature_cache * MIB)
         self._visitors = Visitors(settings.own_mib * MIB)
         self._compute = compute or compute_for(settings, store, self._results, self.monitor)
@@ -77,8 +80,16 @@ class Engine:
             **self._compute.status(),
             "result_cache_bytes": self._results.used,
             "own_checkpoint_bytes": self._visitors.used,
+            "picture_bytes": self._pictures.used,
             "visitors": self._visitors.count,
         }
+
+    def read(self, source: bytes | Path) -> Picture:
+        """The picture in an image file, given as its bytes or its path. Raises InputError where it is none, BusyError
+        where others' pictures left no room for too long.
+        """
+        with self._refusals():
+            return self._pictures.read(source)
 
     def checkpoints(self, visitor: str = "") -> tuple[CheckpointInfo, ...]:
         """Every checkpoint there is, in the manifest's order, then the visitor's own."""

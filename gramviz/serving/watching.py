@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from gramviz.gram.spectrum import eigenvalues, measures
+from gramviz.serving.threads import threads_for
 from gramviz.serving.tuning import TEACHER, Looked
 from gramviz.training.finetune import Anchor, Event, Look, Saved
 
@@ -45,14 +46,15 @@ def watched(event: Event) -> Iterator[Event | Sight]:
 def sight(arm: str, step: int, patches: torch.Tensor, cls: torch.Tensor, distance: float) -> Sight:
     """What is told of patches [rows, columns, d] and cls [d]."""
     flat = patches.flatten(0, 1).float()
-    values = eigenvalues(flat)
+    with threads_for(flat.numel()):
+        values, found = eigenvalues(flat), measures(flat, cls.float())
     return Sight(
         arm=arm,
         step=step,
         grid=(patches.shape[0], patches.shape[1]),
         units=F.normalize(flat, dim=-1).half().numpy(),
         spectrum=tuple((values[:KEPT] / len(flat)).tolist()),
-        measures={**measures(flat, cls.float()), "gram_distance": distance},
+        measures={**found, "gram_distance": distance},
     )
 
 

@@ -32,6 +32,7 @@ from gramviz.serving.material import Material, material_of, neighbour
 from gramviz.serving.records import OVERHEAD, Rows, trajectory
 from gramviz.serving.rehearsal import training_of
 from gramviz.serving.tasks import Task
+from gramviz.serving.threads import threads_for
 from gramviz.serving.views import (
     Ask,
     Key,
@@ -137,13 +138,17 @@ class Workshop:
 
     def _view(self, ask: Ask) -> View:
         started = time.perf_counter()
-        view = view_of(ask.info, self._features(ask), started)
+        features = self._features(ask)
+        with threads_for(features.patches.numel()):
+            view = view_of(ask.info, features, started)
         self._results.put(ask.key("view"), view, len(view.factor) + len(view.colours) + OVERHEAD)
         return view
 
     def _spectral(self, ask: Ask) -> SpectralView:
         started = time.perf_counter()
-        view = spectral_view_of(ask.info, self._features(ask), started)
+        features = self._features(ask)
+        with threads_for(features.patches.numel()):
+            view = spectral_view_of(ask.info, features, started)
         self._results.put(ask.key("spectra"), view, (view.spectra.nbytes if view.spectra else 0) + OVERHEAD)
         return view
 
@@ -151,8 +156,9 @@ class Workshop:
         features = [flat_patches(self._features(ask)) for ask in asks]
         if len({rows.shape[1] for rows in features}) > 1:
             raise InputError("One colour basis needs networks of one width; these checkpoints differ.")
-        basis = pca_basis(features)
-        colours = [colour_bytes(pca_rgb(rows, basis)) for rows in features]
+        with threads_for(sum(rows.numel() for rows in features)):
+            basis = pca_basis(features)
+            colours = [colour_bytes(pca_rgb(rows, basis)) for rows in features]
         key = ("colours", *(ask.key("features") for ask in asks))
         self._results.put(key, colours, sum(map(len, colours)) + OVERHEAD)
         return colours

@@ -14,7 +14,6 @@ import gradio as gr
 from gramviz.errors import GramvizError
 from gramviz.serving.engine import Engine
 from gramviz.ui.panels.explore import UNEXPECTED
-from gramviz.vit.images import read_picture
 
 AT_ONCE = 4  # calls of one endpoint that run side by side; the engine has its own queue behind
 
@@ -33,11 +32,11 @@ def add_endpoints(engine: Engine) -> None:
 
         Returns the checkpoint's id, the grid [rows, columns], row and column (from 0), and `map`, rows of cosines.
         """
-        return _answer(lambda: engine.similarity(read_picture(Path(image)), checkpoint, patches, row, column))
+        return _answer(lambda: engine.similarity(engine.read(Path(image)), checkpoint, patches, row, column))
 
     def spectrum(image: str, checkpoint: str, patches: int) -> dict[str, Any]:
         """Eigenvalues of the cosine Gram matrix of an image's patches, in falling order, and measures of it."""
-        return _answer(lambda: engine.spectrum(read_picture(Path(image)), checkpoint, patches))
+        return _answer(lambda: engine.spectrum(engine.read(Path(image)), checkpoint, patches))
 
     gr.api(checkpoints, api_name="checkpoints", queue=False)
     with gr.Group(visible=False):

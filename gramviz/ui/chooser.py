@@ -4,7 +4,7 @@ What comes back from a browser is checked here, once. This module knows no engin
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from gramviz.errors import InputError
 from gramviz.ui.explorer import arms_config
 from gramviz.ui.web import web_component
 from gramviz.vit.backbones import NetworkConfig, depth_of
-from gramviz.vit.images import Picture, read_picture, to_jpeg
+from gramviz.vit.images import Picture, to_jpeg
 
 PATCHES = (14, 20, 28, 32, 40, 48, 64)
 DEFAULT_PATCHES = 28
@@ -70,10 +70,13 @@ class Request:
             raise InputError("Please choose at least one checkpoint.")
         return Request(token, sample, Path(path) if path else None, patches, tuple(ids), layer)
 
-    def picture(self) -> tuple[Picture, str]:
-        """The picture, and where it is from (empty for the visitor's own). Raises InputError."""
+    def picture(self, read: Callable[[Path], Picture]) -> tuple[Picture, str]:
+        """The picture, and where it is from (empty for the visitor's own), whose file is given to `read`.
+
+        Raises InputError, and what `read` raises.
+        """
         if self.file is not None:
-            return read_picture(self.file), ""
+            return read(self.file), ""
         picture = load(str(self.sample))
         sample = next(sample for sample in SAMPLES if sample.id == self.sample)
         return picture, f"{sample.title}. {sample.source}. {sample.licence[:1].upper()}{sample.licence[1:]}."

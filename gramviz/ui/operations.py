@@ -25,7 +25,7 @@ from gramviz.ui.page import build_page, launch_options
 
 PATIENCE = 5.0  # seconds that a healthy service may take to say so
 OVERHEAD = 2**20  # bytes of a request beside the file in it
-THREADS = 256  # for events that run side by side; most of them sleep in the engine's queue
+THREADS = 320  # for events that run side by side; most of them sleep in the engine's queue
 
 
 def serve(engine: Engine, **launch: Any) -> None:

@@ -7,7 +7,7 @@ knows no network; what to do with the single file formats is known to `decoding`
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +103,17 @@ def to_tensor(picture: Picture, grid: tuple[int, int], patch_size: int) -> Tenso
     size = (grid[0] * patch_size, grid[1] * patch_size)
     resized = functional.interpolate(pixels, size=size, mode="bicubic", antialias=True)
     return resized[0].clamp(0, 1)  # bicubic filters overshoot at edges
+
+
+def scaled_to_short_side(picture: Picture, most: int) -> Picture:
+    """The picture with a short side of at most `most` pixels, in its own ratio; itself where it has no more."""
+    width, height = picture.size
+    if min(width, height) <= most:
+        return picture
+    scale = most / min(width, height)
+    size = (round(width * scale), round(height * scale))
+    image = Image.fromarray(picture.pixels).resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return replace(_picture(image, picture.notes), source_size=picture.source_size)
 
 
 def to_jpeg(picture: Picture, max_side: int = 1024) -> bytes:

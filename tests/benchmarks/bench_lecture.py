@@ -30,7 +30,7 @@ from tests.load.lecture import Plan, Report, attend, look, own_picture
 from tests.load.service import Service, served, started
 
 MIB = 2**20
-SPIN = {"GOMP_SPINCOUNT": "500"}  # as the service sets for itself
+SPIN = {"GOMP_SPINCOUNT": "2000"}  # as the service sets for itself
 
 # The engine in a process of its own, asked for views of different pictures by as many threads as Gradio would use.
 BARE = """

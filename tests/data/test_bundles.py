@@ -10,6 +10,7 @@ from PIL import Image
 from gramviz.data import bundles
 from gramviz.data.bundles import read_bundle
 from gramviz.errors import InputError
+from gramviz.vit.images import read_picture
 
 
 def png(shade, size=(24, 20)):
@@ -38,18 +39,27 @@ def test_files_and_archives_in_their_order(tmp_path):
         tmp_path / "b.zip",
         **{"x/1.png": png(20), "__MACOSX/x/1.png": b"junk", "readme.md": b"", "2.jpg": png(30)},
     )
-    found, broken = read_bundle([single, notes, many], 64)
+    found, broken = read_bundle([single, notes, many], 64, read_picture)
     assert (shades(found), broken) == ([10, 20, 30], 0)
-    assert shades(read_bundle([single, many], 2)[0]) == [10, 20]
+    assert shades(read_bundle([single, many], 2, read_picture)[0]) == [10, 20]
+
+
+def test_large_images_are_scaled_down_as_they_come(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(10, (1200, 700)))
+    ((picture,), _) = read_bundle([tmp_path / "a.png"], 64, read_picture)
+    assert (picture.size, picture.source_size) == ((878, 512), (1200, 700))
+    assert np.all(picture.pixels == 10)
 
 
 def test_broken_images_are_counted_and_left_out(tmp_path):
-    found, broken = read_bundle([packed(tmp_path / "b.zip", **{"1.png": b"junk", "2.png": png(5)})], 64)
+    found, broken = read_bundle(
+        [packed(tmp_path / "b.zip", **{"1.png": b"junk", "2.png": png(5)})], 64, read_picture
+    )
     assert (shades(found), broken) == ([5], 1)
 
 
 def test_names_in_an_archive_are_not_followed(tmp_path):
-    found, _ = read_bundle([packed(tmp_path / "b.zip", **{"../../evil.png": png(7)})], 64)
+    found, _ = read_bundle([packed(tmp_path / "b.zip", **{"../../evil.png": png(7)})], 64, read_picture)
     assert shades(found) == [7]
     assert [path.name for path in tmp_path.iterdir()] == ["b.zip"]
 
@@ -73,7 +83,7 @@ def test_what_is_too_much_or_no_image_is_refused(tmp_path, monkeypatch, make, wo
     monkeypatch.setattr(bundles, "MOST_BYTES", 6000)
     monkeypatch.setattr(bundles, "MOST_FILES", 8)
     with pytest.raises(InputError, match=words) as refused:
-        read_bundle(make(tmp_path), 64)
+        read_bundle(make(tmp_path), 64, read_picture)
     assert str(tmp_path) not in str(refused.value)
 
 

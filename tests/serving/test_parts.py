@@ -55,7 +55,7 @@ def test_a_wrong_setting_is_named_with_what_would_be_right(environment, options,
 def test_processors_are_shared_unless_someone_decided_otherwise():
     environment = {}
     share_processors(environment)
-    assert environment == {"GOMP_SPINCOUNT": "500"}
+    assert environment == {"GOMP_SPINCOUNT": "2000"}
     environment = {"GOMP_SPINCOUNT": "7"}
     share_processors(environment)
     assert environment == {"GOMP_SPINCOUNT": "7"}

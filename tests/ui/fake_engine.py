@@ -7,6 +7,7 @@ direction, so that their maps lose locality much as the real ones do.
 import dataclasses
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from gramviz.serving.tuning import Begun, Finished, Frame, Looked, Row, TuneRequ
 from gramviz.serving.views import SpectralView, View
 from gramviz.vit.backbones import NetworkConfig
 from gramviz.vit.features import PatchFeatures
-from gramviz.vit.images import Picture, grid_for, to_tensor
+from gramviz.vit.images import Picture, grid_for, read_picture, to_tensor
 from tests.ui.rows import made_rows
 
 WIDTH = 48
@@ -81,6 +82,9 @@ class FakeEngine:
         self.tunings: list[tuple[str, TuneRequest]] = []  # (visitor, request), as asked for
         self.wishes: dict[str, list[str]] = {}  # visitor -> what was asked of the running fine-tune
         self.left: list[str] = []  # visitors who have gone
+
+    def read(self, source: bytes | Path) -> Picture:
+        return read_picture(source)
 
     def checkpoints(self, visitor: str = "") -> tuple[CheckpointInfo, ...]:
         return (*self._checkpoints.values(), *self.own.get(visitor, {}).values())

@@ -9,6 +9,7 @@ from gramviz.data.samples import SAMPLES
 from gramviz.errors import InputError
 from gramviz.ui.chooser import PATCHES, Request, layers_of
 from gramviz.vit.backbones import NetworkConfig
+from gramviz.vit.images import read_picture
 from tests.ui.fake_engine import CHECKPOINTS, NETWORK
 
 GOOD = {"token": 3, "sample": "chelsea", "file": None, "patches": 28, "ids": ["a", "b"]}
@@ -62,7 +63,7 @@ def test_a_file_from_elsewhere_is_refused(path, tmp_path):
 
 def test_every_sample_can_be_asked_for_and_is_credited():
     for sample in SAMPLES:
-        picture, credit = Request(0, sample.id, None, PATCHES[0], ("a",)).picture()
+        picture, credit = Request(0, sample.id, None, PATCHES[0], ("a",)).picture(read_picture)
         assert min(picture.size) >= 64
         assert sample.title in credit
         assert credit.endswith(".")
@@ -70,7 +71,7 @@ def test_every_sample_can_be_asked_for_and_is_credited():
 
 def test_an_unknown_sample_is_refused():
     with pytest.raises(InputError, match="no sample 'dog'"):
-        Request(0, "dog", None, 28, ("a",)).picture()
+        Request(0, "dog", None, 28, ("a",)).picture(read_picture)
 
 
 def test_an_uploaded_file_is_read_without_credit(tmp_path):
@@ -80,7 +81,7 @@ def test_an_uploaded_file_is_read_without_credit(tmp_path):
     Image.fromarray(pixels).save(buffer, "PNG")
     file.write_bytes(buffer.getvalue())
     request = Request.from_value({**GOOD, "sample": None, "file": {"path": str(file)}}, tmp_path)
-    picture, credit = request.picture()
+    picture, credit = request.picture(read_picture)
     assert credit == ""
     assert np.array_equal(picture.pixels, pixels)
 

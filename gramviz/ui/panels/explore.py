@@ -18,7 +18,10 @@ from gramviz.ui.explorer import Comparison, error_value, explorer
 from gramviz.ui.files import Files
 
 UNEXPECTED = "Something went wrong on our side; please try again."
-SIMULTANEOUS = 16  # visitors served at once; the engine has its own queue behind
+# Visitors served at once. Most of them sleep in the engine's queue, and must not keep those from coming to whom the
+# engine could answer at once.
+SIMULTANEOUS = 128
+ON_A_TAB = 32  # of the other tabs
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +61,7 @@ def comparisons(engine: Engine, value: Any, files: Files, visitor: str = "") -> 
     token = value.get("token", 0) if isinstance(value, dict) else 0
     try:
         request = Request.from_value(value, files.uploads)
-        picture, caption = request.picture()
+        picture, caption = request.picture(engine.read)
         known = {info.id: info for info in engine.checkpoints(visitor)}
         chosen = [known[key] for key in dict.fromkeys(request.ids) if key in known]
         comparison = Comparison.begin(

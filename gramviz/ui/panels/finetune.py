@@ -72,8 +72,10 @@ def tuned(engine: Engine, value: Any, data: Any, visitor: str, files: Files) -> 
         wish = Wish.from_data(data, files.uploads)
         value = {**value, "ids": [wish.plan.start]} if isinstance(value, dict) else value
         asked = Request.from_value(value, files.uploads)
-        picture, _ = asked.picture()
-        own, broken = read_bundle(wish.files, MOST_IMAGES) if wish.plan.images == "own" else ((), 0)
+        picture, _ = asked.picture(engine.read)
+        own, broken = (
+            read_bundle(wish.files, MOST_IMAGES, engine.read) if wish.plan.images == "own" else ((), 0)
+        )
         request = TuneRequest(
             picture, wish.plan, asked.patches, wish.pinned(grid_for(picture.size, asked.patches)), own
         )

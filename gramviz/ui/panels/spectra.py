@@ -22,7 +22,7 @@ from gramviz.ui.explorer import Comparison, error_value
 from gramviz.ui.figures.spectra import eigenvalues, where_energy_lives
 from gramviz.ui.figures.training import along_training
 from gramviz.ui.files import Files
-from gramviz.ui.panels.explore import SIMULTANEOUS, UNEXPECTED, visitor_of
+from gramviz.ui.panels.explore import ON_A_TAB, UNEXPECTED, visitor_of
 from gramviz.ui.spectra import Spectral, Wanted, first_ids, measures_table, spectra
 
 EIGENVALUES = (
@@ -77,7 +77,7 @@ def spectra_panel(engine: Engine, files: Files, choice: gr.HTML) -> None:
         outputs=[view, table, spectrum, lives, energy, along, told, training],
         show_progress="hidden",
         trigger_mode="multiple",
-        concurrency_limit=SIMULTANEOUS,
+        concurrency_limit=ON_A_TAB,
         api_visibility="private",
     )
     view.stop(None, cancels=[running])
@@ -115,7 +115,7 @@ def spectrals(
     engine: Engine, request: Request, token: int, files: Files, visitor: str = ""
 ) -> Iterator[Spectral]:
     """What there is to show before the first checkpoint and after each, in the order of the request."""
-    picture, caption = request.picture()
+    picture, caption = request.picture(engine.read)
     known = {info.id: info for info in engine.checkpoints(visitor)}
     ids = first_ids(request.ids)
     chosen = [known[key] for key in ids if key in known]

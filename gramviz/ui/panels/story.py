@@ -20,7 +20,7 @@ from gramviz.ui.drawings import Drawings
 from gramviz.ui.explorer import Comparison, error_value
 from gramviz.ui.figures.story import figure
 from gramviz.ui.files import Files
-from gramviz.ui.panels.explore import SIMULTANEOUS, UNEXPECTED, visitor_of
+from gramviz.ui.panels.explore import ON_A_TAB, UNEXPECTED, visitor_of
 from gramviz.ui.player import Wish, player
 from gramviz.ui.story import CHAPTERS, Chapter
 
@@ -69,7 +69,7 @@ def story_panel(engine: Engine, files: Files, choice: gr.HTML) -> None:
         outputs=view,
         show_progress="hidden",
         trigger_mode="multiple",
-        concurrency_limit=SIMULTANEOUS,
+        concurrency_limit=ON_A_TAB,
         api_visibility="private",
     )
     view.stop(None, cancels=[running])
@@ -78,7 +78,7 @@ def story_panel(engine: Engine, files: Files, choice: gr.HTML) -> None:
         outputs=[intro, *rows, *parts],
         show_progress="hidden",
         trigger_mode="always_last",
-        concurrency_limit=SIMULTANEOUS,
+        concurrency_limit=ON_A_TAB,
         api_visibility="private",
     )
 
@@ -97,7 +97,7 @@ def films(
         ids = [info.id for info in chosen]
         value = {**value, "ids": ids} if isinstance(value, dict) else value
         request = replace(Request.from_value(value, files.uploads), token=wish.token)
-        picture, caption = request.picture()
+        picture, caption = request.picture(engine.read)
         comparison = Comparison.begin(
             request.token, picture, caption, chosen, request.patches, files, request.layer
         )

@@ -18,7 +18,7 @@ from gramviz.ui.chooser import Request, depths_of
 from gramviz.ui.figures.lab import figure
 from gramviz.ui.files import Files
 from gramviz.ui.findings import details, verdict, verdict_word
-from gramviz.ui.panels.explore import SIMULTANEOUS, UNEXPECTED, visitor_of
+from gramviz.ui.panels.explore import ON_A_TAB, UNEXPECTED, visitor_of
 from gramviz.ui.theory import Question, answer, lab_card, lab_head
 from gramviz.vit.images import Picture
 
@@ -43,7 +43,8 @@ def theory_panel(engine: Engine, files: Files, choice: gr.HTML) -> None:
                 outputs=[view, said, plot, numbers],
                 show_progress="hidden",
                 trigger_mode="multiple",
-                concurrency_limit=SIMULTANEOUS,
+                concurrency_limit=ON_A_TAB,
+                concurrency_id="gv-theory",
                 api_visibility="private",
             )
 
@@ -69,7 +70,7 @@ def checked(
     left = [gr.skip()] * 3
     try:
         question = Question.from_data(head, data)
-        picture = None if question.blackboard else _picture(value, question, files)
+        picture = None if question.blackboard else _picture(engine, value, question, files)
         finding = engine.theory(picture, question.checkpoint, card, question.values, visitor=visitor)
         return _shown(finding, question)
     except GramvizError as error:
@@ -79,10 +80,10 @@ def checked(
         return [answer(token, UNEXPECTED), *left]
 
 
-def _picture(value: Any, question: Question, files: Files) -> Picture:
+def _picture(engine: Engine, value: Any, question: Question, files: Files) -> Picture:
     """The chosen picture; which checkpoints are chosen on another tab does not matter."""
     value = {**value, "ids": [question.checkpoint]} if isinstance(value, dict) else value
-    return Request.from_value(value, files.uploads).picture()[0]
+    return Request.from_value(value, files.uploads).picture(engine.read)[0]
 
 
 def _shown(finding: Finding, question: Question) -> list[Any]:
