@@ -44,7 +44,9 @@ from tests.load.lecture import own_picture
 count, patches, ids = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 engine = Engine.from_settings(Settings(device="cpu"))
 def visit(seed):
-    return list(engine.compare(read_picture(own_picture(seed)), ids, patches, visitor=f"v{seed}"))
+    picture = read_picture(own_picture(seed))
+    list(engine.compare(picture, ids, patches, visitor=f"v{seed}"))
+    engine.common_colours(picture, ids, patches, visitor=f"v{seed}")
 visit(10_000)
 began = time.perf_counter()
 with ThreadPoolExecutor(16) as pool:

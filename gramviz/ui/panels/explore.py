@@ -5,6 +5,8 @@ visitor is in the events' values; nothing is kept here.
 """
 
 import logging
+import math
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +23,7 @@ UNEXPECTED = "Something went wrong on our side; please try again."
 # Visitors served at once. Most of them sleep in the engine's queue, and must not keep those from coming to whom the
 # engine could answer at once.
 SIMULTANEOUS = 128
+PACE = 0.15  # seconds between values with new maps; less is not seen
 ON_A_TAB = 32  # of the other tabs
 
 log = logging.getLogger(__name__)
@@ -31,7 +34,7 @@ def explore_panel(page: gr.Blocks, engine: Engine, files: Files, choice: gr.HTML
     view = explorer()
 
     def compare(value: Any, request: gr.Request) -> Iterator[dict[str, Any]]:
-        yield from comparisons(engine, value, files, visitor_of(request))
+        yield from comparisons(engine, value, files, visitor_of(request), PACE)
 
     running = gr.on(
         [page.load, choice.input],
@@ -52,11 +55,13 @@ def visitor_of(request: gr.Request | None) -> str:
     return str(getattr(request, "session_hash", None) or "")
 
 
-def comparisons(engine: Engine, value: Any, files: Files, visitor: str = "") -> Iterator[dict[str, Any]]:
+def comparisons(
+    engine: Engine, value: Any, files: Files, visitor: str = "", pace: float = 0.0
+) -> Iterator[dict[str, Any]]:
     """Values of the explorer for one request: the picture, then one more checkpoint at a time, then common colours.
 
-    While nothing comes, the place in the queue is told. What was there already comes at once. Never raises: what
-    cannot be done is told in one sentence.
+    While nothing comes, the place in the queue is told. What was there already comes at once, and what follows a
+    map within `pace` seconds comes with the next value. Never raises: what cannot be done is told in one sentence.
     """
     token = value.get("token", 0) if isinstance(value, dict) else 0
     try:
@@ -70,14 +75,16 @@ def comparisons(engine: Engine, value: Any, files: Files, visitor: str = "") -> 
         views = engine.compare_with_places(
             picture, request.ids, request.patches, layer=request.layer, visitor=visitor
         )
-        told = None
+        told, since = None, -math.inf
         for view in views:
             if isinstance(view, Waiting):
                 comparison = comparison.with_place(view.position)
             else:
                 comparison = comparison.with_view(view, files)
-                if view.cached:
-                    continue  # told with what comes next: a value costs as much as all its maps
+                # to send a value costs as much as to compute a map
+                if view.cached or time.monotonic() - since < pace:
+                    continue
+                since = time.monotonic()
             told = comparison
             yield comparison.as_value()
         if told is not comparison:
