@@ -23,6 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GramvizError as error:
         print(f"gramviz: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        # a full disk, a file that may not be read: what was saved before is whole, files are replaced in one go
+        print(f"gramviz: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("gramviz: interrupted; what was done is saved", file=sys.stderr)
         return 130
