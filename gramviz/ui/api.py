@@ -11,9 +11,10 @@ from typing import Any
 
 import gradio as gr
 
-from gramviz.errors import GramvizError
+from gramviz.errors import GramvizError, InputError
 from gramviz.serving.engine import Engine
 from gramviz.ui.panels.explore import UNEXPECTED
+from gramviz.vit.images import Picture
 
 AT_ONCE = 4  # calls of one endpoint that run side by side; the engine has its own queue behind
 
@@ -32,11 +33,11 @@ def add_endpoints(engine: Engine) -> None:
 
         Returns the checkpoint's id, the grid [rows, columns], row and column (from 0), and `map`, rows of cosines.
         """
-        return _answer(lambda: engine.similarity(engine.read(Path(image)), checkpoint, patches, row, column))
+        return _answer(lambda: engine.similarity(_opened(engine, image), checkpoint, patches, row, column))
 
     def spectrum(image: str, checkpoint: str, patches: int) -> dict[str, Any]:
         """Eigenvalues of the cosine Gram matrix of an image's patches, in falling order, and measures of it."""
-        return _answer(lambda: engine.spectrum(engine.read(Path(image)), checkpoint, patches))
+        return _answer(lambda: engine.spectrum(_opened(engine, image), checkpoint, patches))
 
     gr.api(checkpoints, api_name="checkpoints", queue=False)
     with gr.Group(visible=False):
@@ -57,6 +58,12 @@ def add_endpoints(engine: Engine) -> None:
 def _described(info: Any) -> dict[str, Any]:
     names = ("id", "run", "branch", "step", "parent", "licence", "title", "images_seen")
     return {name: getattr(info, name) for name in names}
+
+
+def _opened(engine: Engine, image: str | None) -> Picture:
+    if image is None:
+        raise InputError("There is no image; please upload one.")
+    return engine.read(Path(image))
 
 
 def _answer(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ answers are the same for everyone and are found out once.
 
 import gradio as gr
 
-# Sessions that are remembered, some 150 kB each; the one not heard of for longest is forgotten first. Should it be heard
-# of again it is made anew, and nothing is lost: what belongs to a visitor lies in the engine.
+# Sessions that are remembered, some 150 kB each; the one not heard of for longest is forgotten first. Should it be
+# heard of again it is made anew, and nothing is lost: what belongs to a visitor lies in the engine.
 MOST = 256
 
 

@@ -80,7 +80,12 @@ class Visitor:
             "trigger_id": None,
             "event_data": event_data,
         }
-        joined = await self.client.post(f"{self._api}queue/join", json=body, timeout=PATIENCE)
+        joined = await self.client.post(
+            f"{self._api}queue/join",
+            content=json.dumps(body),  # in ASCII, which can hold what UTF-8 cannot
+            headers={"Content-Type": "application/json"},
+            timeout=PATIENCE,
+        )
         if joined.status_code != 200:
             raise RefusedError(joined.status_code, joined.text)
         mine, value = joined.json()["event_id"], None

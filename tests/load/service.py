@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -25,6 +26,11 @@ class Service:
     address: str
     process: subprocess.Popen[bytes]
     log: Path
+
+    def errors(self) -> list[str]:
+        """What the package itself logged as an error; Gradio writes its own lines, in no such form."""
+        lines = [line for line in self.log.read_text(encoding="utf-8").splitlines() if line.startswith("{")]
+        return [line for line in lines if json.loads(line)["level"] == "error"]
 
     def numbers(self) -> dict[str, float]:
         """The samples of /metrics without labels, by name."""

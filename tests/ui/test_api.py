@@ -76,6 +76,11 @@ def test_an_error_is_one_sentence(client, image, tmp_path):
     assert str(tmp_path) not in str(caught.value)
 
 
+def test_a_call_without_an_image_says_so(client):
+    with pytest.raises(AppError, match="There is no image; please upload one"):
+        client.predict(image=None, checkpoint="x", patches=14, api_name="/spectrum")
+
+
 def test_the_unexpected_is_not_shown(client, engine, image, monkeypatch):
     def broken(*_args):
         raise RuntimeError("/secret/path")
