@@ -101,22 +101,35 @@ class Workshop:
         return found
 
     def group(self, task: Task) -> Hashable | None:
-        """Tasks of one group gain from being prepared together: features of one network on one grid of patches."""
+        """Tasks of one group gain from being prepared together: on a CPU features of one network on one grid of
+        patches, elsewhere of all networks of one architecture.
+        """
         ask = task.ask
         if ask is None or not self._forwards.gathers(grid_for(ask.picture.size, ask.patches)):
             return None
-        return (ask.info.sha256, grid_for(ask.picture.size, ask.patches), ask.layer)
+        network = ask.info.sha256 if self.device.type == "cpu" else str(ask.info.network.to_dict())
+        return (network, grid_for(ask.picture.size, ask.patches), ask.layer)
 
     def prepare(self, tasks: Iterable[Task]) -> None:
-        """Make the missing features of tasks of one group in one forward."""
+        """Make the missing features of tasks of one group: several pictures by one network in one forward, then what
+        is left of one picture by several networks in one stacked forward, where that is faster.
+        """
         asks = {task.ask.key("features"): task.ask for task in tasks if task.ask is not None}
         missing = [ask for key, ask in asks.items() if self._results.get(key) is None]
-        if len(missing) > 1:
-            first = missing[0]
-            pictures = [ask.picture for ask in missing]
-            made = self._forwards.features(self._network(first), pictures, first.patches, first.layer)
-            for ask, features in zip(missing, made, strict=True):
-                self._results.put(ask.key("features"), features, nbytes(features))
+        by_network = grouped(missing, lambda ask: ask.info.sha256)
+        for same in (asks for asks in by_network if len(asks) > 1):
+            first, pictures = same[0], [ask.picture for ask in same]
+            self._keep(
+                same, self._forwards.features(self._network(first), pictures, first.patches, first.layer)
+            )
+        alone = [asks[0] for asks in by_network if len(asks) == 1]
+        for same in (asks for asks in grouped(alone, lambda ask: ask.picture.digest) if len(asks) > 1):
+            first, networks = same[0], [self._network(ask) for ask in same]
+            self._keep(same, self._forwards.stacked(networks, first.picture, first.patches, first.layer))
+
+    def _keep(self, asks: Sequence[Ask], made: Sequence[PatchFeatures]) -> None:
+        for ask, features in zip(asks, made, strict=True):
+            self._results.put(ask.key("features"), features, nbytes(features))
 
     def survives(self, error: BaseException) -> bool:
         """Whether an error was the loss of the device, after which the CPU stands in from now on."""
@@ -239,6 +252,14 @@ class Workshop:
             size = sum(p.numel() * p.element_size() for p in network.parameters())
             self._networks.put(ask.info.sha256, network, size)
         return network
+
+
+def grouped(asks: Iterable[Ask], key: Callable[[Ask], str]) -> list[list[Ask]]:
+    """Lists of those with equal keys, in the order in which they first came."""
+    found: dict[str, list[Ask]] = {}
+    for ask in asks:
+        found.setdefault(key(ask), []).append(ask)
+    return list(found.values())
 
 
 def is_device_loss(error: BaseException) -> bool:
