@@ -99,11 +99,6 @@ def test_stopping_early_stops_the_engine(engine, files):
     assert len(engine.computed) == 1
 
 
-def test_maps_that_follow_quickly_come_together(engine, files):
-    values = list(comparisons(engine, REQUEST, files, pace=60.0))
-    assert [value["done"] for value in values] == [0, 1, 3, 3]
-
-
 def test_what_was_there_already_comes_in_one_value(engine, files, monkeypatch):
     views = list(engine.compare(load("coffee"), IDS, 14))
     kept = [dataclasses.replace(view, cached=True) for view in views[:2]]

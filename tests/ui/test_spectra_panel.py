@@ -51,6 +51,7 @@ def test_one_more_checkpoint_at_a_time_and_figures_last(engine, files):
     assert [len(table["rows"]) for table in tables] == [1, 2, 3]
     assert all((value["token"], value["error"]) == (9, None) for value in shown)
     assert all(len(step) == 8 for step in steps)
+    assert steps[-1][4] is steps[-2][4]  # what a row that has just appeared holds must not be skipped
     figures = [[step[2], step[4], step[7]] for step in steps[-3:]]
     assert [hasattr(figures[i][i], "to_plotly_json") for i in range(3)] == [True] * 3
     assert "means over 3 seeds, over 100 held-out pictures" in steps[-1][6]

@@ -5,8 +5,6 @@ visitor is in the events' values; nothing is kept here.
 """
 
 import logging
-import math
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +21,6 @@ UNEXPECTED = "Something went wrong on our side; please try again."
 # Visitors served at once. Most of them sleep in the engine's queue, and must not keep those from coming to whom the
 # engine could answer at once.
 SIMULTANEOUS = 128
-PACE = 0.15  # seconds between values with new maps; less is not seen
 ON_A_TAB = 32  # of the other tabs
 
 log = logging.getLogger(__name__)
@@ -34,7 +31,7 @@ def explore_panel(page: gr.Blocks, engine: Engine, files: Files, choice: gr.HTML
     view = explorer()
 
     def compare(value: Any, request: gr.Request) -> Iterator[dict[str, Any]]:
-        yield from comparisons(engine, value, files, visitor_of(request), PACE)
+        yield from comparisons(engine, value, files, visitor_of(request))
 
     running = gr.on(
         [page.load, choice.input],
@@ -55,13 +52,11 @@ def visitor_of(request: gr.Request | None) -> str:
     return str(getattr(request, "session_hash", None) or "")
 
 
-def comparisons(
-    engine: Engine, value: Any, files: Files, visitor: str = "", pace: float = 0.0
-) -> Iterator[dict[str, Any]]:
+def comparisons(engine: Engine, value: Any, files: Files, visitor: str = "") -> Iterator[dict[str, Any]]:
     """Values of the explorer for one request: the picture, then one more checkpoint at a time, then common colours.
 
-    While nothing comes, the place in the queue is told. What was there already comes at once, and what follows a
-    map within `pace` seconds comes with the next value. Never raises: what cannot be done is told in one sentence.
+    While nothing comes, the place in the queue is told. What was there already comes at once. Never raises: what
+    cannot be done is told in one sentence.
     """
     token = value.get("token", 0) if isinstance(value, dict) else 0
     try:
@@ -75,16 +70,14 @@ def comparisons(
         views = engine.compare_with_places(
             picture, request.ids, request.patches, layer=request.layer, visitor=visitor
         )
-        told, since = None, -math.inf
+        told = None
         for view in views:
             if isinstance(view, Waiting):
                 comparison = comparison.with_place(view.position)
             else:
                 comparison = comparison.with_view(view, files)
-                # to send a value costs as much as to compute a map
-                if view.cached or time.monotonic() - since < pace:
-                    continue
-                since = time.monotonic()
+                if view.cached:
+                    continue  # told with what comes next: a value costs as much as all its maps
             told = comparison
             yield comparison.as_value()
         if told is not comparison:

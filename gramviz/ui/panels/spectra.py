@@ -101,9 +101,12 @@ def portraits(
         there = found.spectra()
         yield [gr.skip(), gr.skip(), eigenvalues(there, wanted.columns), *NOTHING[3:]]
         lives = where_energy_lives(there, wanted.columns)
-        yield [*NOTHING[:3], gr.Row(visible=lives is not None), lives, *NOTHING[5:]]
+        shown = [gr.Row(visible=lives is not None), lives]
+        yield [*NOTHING[:3], *shown, *NOTHING[5:]]
         words, training = _along(engine, there, wanted.columns, drawings)
-        yield [*NOTHING[:5], gr.Row(visible=bool(words)), words, training]
+        # a figure whose row has just appeared is lost where the next value skips it: so it comes along again, which
+        # costs nothing, since only what differs is sent
+        yield [*NOTHING[:3], *shown, gr.Row(visible=bool(words)), words, training]
     except GramvizError as error:
         yield [error_value(token, str(error)), *NOTHING[1:]]
     except Exception:
