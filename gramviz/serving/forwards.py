@@ -16,7 +16,7 @@ import torch
 from gramviz.errors import BusyError
 from gramviz.vit.backbones import DenseBackbone
 from gramviz.vit.features import PatchFeatures, extract_all, extract_stacked
-from gramviz.vit.images import Picture
+from gramviz.vit.images import Picture, grid_for
 
 T = TypeVar("T")
 
@@ -74,10 +74,13 @@ class Forwards:
                 [one.to(self.device).eval() for one in networks], picture, patches, layer=layer
             )
 
-        # float32 on both sides: a stacked forward in half precision would need a bound of its own
+        # Float32 on both sides: a stacked forward in half precision would need a bound of its own. Never on a CPU, where
+        # the answer would depend on who asked beside: measured on two cores, 1.6 to 1.9 times as fast at 14 x 14 patches
+        # and 0.6 to 0.7 times at 28 x 28.
         if len(networks) == 1 or self.device.type == "cpu":
             return one_by_one()
-        key = (type(networks[0].network).__name__ + str(networks[0].width), picture.size, len(networks))
+        name = f"{type(networks[0].network).__name__} {networks[0].width} {networks[0].depth}"
+        key = (name, grid_for(picture.size, patches), len(networks))
         try:
             if key not in self._stacking:
                 self._stacking[key] = seconds(one_by_one, self.device) > GAIN * seconds(together, self.device)
