@@ -74,9 +74,9 @@ class Forwards:
                 [one.to(self.device).eval() for one in networks], picture, patches, layer=layer
             )
 
-        # Float32 on both sides: a stacked forward in half precision would need a bound of its own. Never on a CPU, where
-        # the answer would depend on who asked beside: measured on two cores, 1.6 to 1.9 times as fast at 14 x 14 patches
-        # and 0.6 to 0.7 times at 28 x 28.
+        # Float32 on both sides: a stacked forward in half precision would need a bound of its own. Never on a CPU,
+        # where the answer would depend on who asked beside: measured on two cores, 1.6 to 1.9 times as fast at
+        # 14 x 14 patches and 0.6 to 0.7 times at 28 x 28.
         if len(networks) == 1 or self.device.type == "cpu":
             return one_by_one()
         name = f"{type(networks[0].network).__name__} {networks[0].width} {networks[0].depth}"
