@@ -50,7 +50,13 @@ class Settings:
         default_factory=shipped_models,
         metadata={"help": "folder with `manifest.json`", "kind": Path, "shown": "the shipped ones"},
     )
-    threads: int = _number(0, 0, 1024, "", "threads that torch computes with on a CPU; 0 leaves it to torch")
+    threads: int = _number(
+        0,
+        0,
+        1024,
+        "",
+        "threads that torch computes with on a CPU; 0: all processors but one, which the page needs",
+    )
     feature_cache: int = _number(512, 1, 2**20, "MiB", "kept of features and of what is computed from them")
     model_cache: int = _number(1024, 1, 2**20, "MiB", "kept of networks")
     page_cache: int = _number(256, 16, 2**20, "MiB", "kept of maps and photographs for pages to fetch")
@@ -127,6 +133,14 @@ def share_processors(environment: Any = os.environ) -> None:
     is gained beside others is lost alone. A value that was set stays.
     """
     environment.setdefault("GOMP_SPINCOUNT", "2000")
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows have none
+        return os.cpu_count() or 1
 
 
 def choose_device(wanted: str = "auto") -> torch.device:

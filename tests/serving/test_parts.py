@@ -1,13 +1,18 @@
 """Settings and cache."""
 
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 
 from gramviz.errors import ConfigError
+from gramviz.serving import compute
 from gramviz.serving.cache import ByteCache
-from gramviz.serving.settings import Settings, choose_device, share_processors
+from gramviz.serving.compute import LocalCompute
+from gramviz.serving.monitoring import Monitor
+from gramviz.serving.settings import Settings, choose_device, processors, share_processors
+from tests.stores import make_store
 
 
 def test_the_least_recently_used_value_goes_first():
@@ -72,3 +77,17 @@ def test_the_device_is_cuda_then_mps_then_cpu(monkeypatch):
     assert choose_device("cpu").type == "cpu"
     with pytest.raises(ConfigError, match="'warp9' is not available"):
         choose_device("warp9")
+
+
+def test_a_processor_is_left_to_the_page(tmp_path):
+    before = torch.get_num_threads()
+    try:
+        for wanted, there, found in ((0, 4, 3), (0, 1, 1), (3, 4, 3), (0, 8, 4)):
+            torch.set_num_threads(4)
+            with mock.patch.object(compute, "processors", lambda there=there: there):
+                settings = Settings(device="cpu", threads=wanted)
+                LocalCompute(make_store(tmp_path), settings, ByteCache(1), Monitor()).close()
+            assert torch.get_num_threads() == found
+    finally:
+        torch.set_num_threads(before)
+    assert processors() >= 1
