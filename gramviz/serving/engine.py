@@ -18,8 +18,8 @@ from gramviz.checkpoints.manifest import CheckpointInfo, CheckpointStore
 from gramviz.errors import BusyError, GramvizError, InputError
 from gramviz.gram.finding import Finding
 from gramviz.serving import lab, tasks
+from gramviz.serving.backends import compute_for
 from gramviz.serving.cache import ByteCache
-from gramviz.serving.cluster import compute_for
 from gramviz.serving.compute import MIB, Compute
 from gramviz.serving.lab import Values
 from gramviz.serving.monitoring import Monitor

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from gramviz.checkpoints.manifest import CheckpointStore
+from gramviz.serving.backends import compute_for
 from gramviz.serving.cache import ByteCache
-from gramviz.serving.cluster import compute_for
 from gramviz.serving.compute import MIB
 from gramviz.serving.monitoring import Monitor
 from gramviz.serving.settings import Settings, shipped_models

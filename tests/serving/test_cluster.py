@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from gramviz.errors import ConfigError
+from gramviz.serving.backends import compute_for
 from gramviz.serving.cache import ByteCache
-from gramviz.serving.cluster import Node, address, compute_for, deployment_options, layout, parts
+from gramviz.serving.cluster import Node, address, deployment_options, layout, parts
 from gramviz.serving.compute import LocalCompute
 from gramviz.serving.monitoring import Monitor
 from gramviz.serving.replica import Replica, replica_settings
@@ -97,7 +98,7 @@ def test_a_cluster_is_joined_where_one_answers_and_else_started(tmp_path):
 
 def test_without_the_engine_ray_nothing_of_ray_is_imported(tmp_path):
     script = (
-        "import sys, app, gramviz.serving.engine, gramviz.serving.cluster, gramviz.serving.replica\n"
+        "import sys, app, gramviz.serving.engine, gramviz.serving.backends, gramviz.serving.cluster, gramviz.serving.replica\n"
         "assert 'ray' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

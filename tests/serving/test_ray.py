@@ -19,8 +19,9 @@ import torch
 
 from gramviz.errors import BusyError, InputError
 from gramviz.serving import lab, tasks
+from gramviz.serving.backends import compute_for
 from gramviz.serving.cache import ByteCache
-from gramviz.serving.cluster import APP, compute_for
+from gramviz.serving.cluster import APP
 from gramviz.serving.compute import MIB, LocalCompute
 from gramviz.serving.engine import Engine
 from gramviz.serving.jobs import make_job, start_of
