@@ -20,11 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
-    except GramvizError as error:
-        print(f"gramviz: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        # a full disk, a file that may not be read: what was saved before is whole, files are replaced in one go
+    except (GramvizError, OSError) as error:
+        # OSError: a full disk, a file that may not be read; what was saved is whole, files are replaced in one go
         print(f"gramviz: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

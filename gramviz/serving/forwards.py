@@ -79,8 +79,7 @@ class Forwards:
         # 14 x 14 patches and 0.6 to 0.7 times at 28 x 28.
         if len(networks) == 1 or self.device.type == "cpu":
             return one_by_one()
-        name = f"{type(networks[0].network).__name__} {networks[0].width} {networks[0].depth}"
-        key = (name, grid_for(picture.size, patches), len(networks))
+        key = (architecture(networks[0]), grid_for(picture.size, patches), len(networks))
         try:
             if key not in self._stacking:
                 self._stacking[key] = seconds(one_by_one, self.device) > GAIN * seconds(together, self.device)
@@ -99,7 +98,7 @@ class Forwards:
         """
         if self.device.type != "cuda" or not torch.cuda.is_bf16_supported():
             return None
-        name = f"{type(network.network).__name__} {network.width} {network.depth}"
+        name = architecture(network)
         if name not in self._dtypes:
 
             def run(dtype: torch.dtype | None) -> list[PatchFeatures]:
@@ -114,6 +113,11 @@ class Forwards:
             log.info("%s: %s; bfloat16 moves cosines by %.4f", name, chosen or "float32", error)
             self._dtypes[name] = chosen
         return self._dtypes[name]
+
+
+def architecture(network: DenseBackbone) -> str:
+    """A name for all networks whose forwards cost the same."""
+    return f"{type(network.network).__name__} {network.width} {network.depth}"
 
 
 def halving(

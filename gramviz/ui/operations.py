@@ -33,7 +33,7 @@ def serve(engine: Engine, **launch: Any) -> None:
     files = Files(Path(get_upload_folder()), engine.settings.page_cache * MIB)
     engine.monitor.watch("file_bytes", lambda: files.used)
     page = build_page(engine, files)
-    page.launch(**{**launch_options(files), **service_options(engine, files), **launch})
+    page.launch(**{**launch_options(), **service_options(engine, files), **launch})
 
 
 def service_options(engine: Engine, files: Files) -> dict[str, Any]:

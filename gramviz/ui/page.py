@@ -51,7 +51,7 @@ def build_page(engine: Engine, files: Files, first_sample: str = SAMPLES[0].id) 
     return page
 
 
-def launch_options(files: Files) -> dict[str, Any]:
+def launch_options() -> dict[str, Any]:
     """Keyword arguments for `Blocks.launch` (or `gr.mount_gradio_app`, as far as it has them)."""
     return {
         "theme": theme(),
@@ -63,6 +63,5 @@ def launch_options(files: Files) -> dict[str, Any]:
         "enable_monitoring": False,
         "ssr_mode": False,
         "pwa": False,
-        "app_kwargs": {"routes": [files.route()]},
         "state_session_capacity": MOST,
     }

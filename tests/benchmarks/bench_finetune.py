@@ -17,7 +17,7 @@ import dataclasses
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from unittest import mock
 
 from gramviz.serving.settings import choose_device, share_processors, shipped_models
@@ -34,7 +34,7 @@ from gramviz.serving.tuning import TuneRequest
 from gramviz.training import objective
 from gramviz.training.finetune import FinetuneJob, Look, Stepped, autocast_of, finetune
 from gramviz.vit.backbones import backbone_of
-from tests.benchmarks.bench_train import PEAKS, flops_of_a_step, naive_gram
+from tests.benchmarks.bench_train import flops_of_a_step, naive_gram, of_peak
 
 PATCHES = 28
 
@@ -102,12 +102,6 @@ def bare_times(job: FinetuneJob, device: torch.device, count: int) -> list[float
     return found[3:]
 
 
-def plainly(work: Callable[[], tuple[list[float], list[float]]]) -> tuple[list[float], list[float]]:
-    """What `work` gives with the plain Gram loss in the step."""
-    with mock.patch.object(objective, "gram_loss", naive_gram):
-        return work()
-
-
 def main() -> None:
     """Time all three in turn, twice, and print the ratios."""
     parser = argparse.ArgumentParser(
@@ -125,7 +119,8 @@ def main() -> None:
         ours = times_of(job, device)
         steps += ours[0]
         looks += ours[1]
-        plain += plainly(lambda: times_of(job, device))[0]
+        with mock.patch.object(objective, "gram_loss", naive_gram):
+            plain += times_of(job, device)[0]
         bare += bare_times(job, device, options.steps)
     step, naive, passes = (1e3 * statistics.median(times) for times in (steps, plain, bare))
     whole = 1e3 * (sum(steps) + sum(looks)) / len(steps)
@@ -139,12 +134,7 @@ def main() -> None:
     print(f"  with looks    {whole:7.1f} ms, {whole / passes:.2f}x the bare passes")
     print(f"  plain Gram    {naive:7.1f} ms, {naive / step:.2f}x the step")
     flops = flops_of_a_step(lambda: bare_steps(job, device))
-    done = flops / (step / 1e3)
-    print(f"  {flops / 1e9:.2f} GFLOP a step in matrix products, {done / 1e9:.1f} GFLOP/s")
-    if device.type == "cuda":
-        card = torch.cuda.get_device_name(device)
-        peak = next((value for name, value in PEAKS.items() if name in card), None)
-        print(f"  {card}: {'unknown peak' if peak is None else f'{done / peak:.2%} of its bfloat16 peak'}")
+    print(f"  {flops / 1e9:.2f} GFLOP a step in matrix products, {of_peak(flops / (step / 1e3), device)}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Views a second: pictures one by one, together, and checkpoints stacked in one forward.
 
-    python -m tests.benchmarks.bench_forwards [--device cuda] [--rounds 5]
+    python -m tests.benchmarks.bench_forwards [--device cuda]
 
 Every number is features of one picture by one checkpoint, a second; the baseline of each ratio is one picture and one
 checkpoint at a time on the same grid:
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -20,19 +19,13 @@ from gramviz.serving.settings import choose_device, share_processors, shipped_mo
 
 share_processors()
 
-import numpy as np
 import torch
 
 from gramviz.checkpoints.manifest import CheckpointStore
-from gramviz.serving.forwards import Forwards
+from gramviz.serving.forwards import Forwards, seconds
 from gramviz.vit.features import extract_all, extract_stacked
-from gramviz.vit.images import Picture, picture_from_array
-
-
-def picture(seed: int) -> Picture:
-    """Coarse noise."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    return picture_from_array(np.kron(pixels, np.ones((28, 28, 1), np.uint8)))
+from gramviz.vit.images import read_picture
+from tests.load.lecture import own_picture
 
 
 def main() -> None:
@@ -41,7 +34,6 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     device = choose_device(options.device)
     store, forwards = CheckpointStore.open(shipped_models()), Forwards(device)
@@ -49,18 +41,11 @@ def main() -> None:
     ids = [info.id for info in store.all() if info.run == run][:8]
     networks = [store.load(key, device) for key in ids]
     sizes = (1, 2, 4, 8) if device.type == "cpu" else (1, 2, 4, 8, 16, 32, 64)
-    pictures = [picture(seed) for seed in range(max(sizes))]
+    pictures = [read_picture(own_picture(seed)) for seed in range(max(sizes))]
 
     def rate(work: Callable[[], object], count: int) -> float:
-        """Features a second, the best of some rounds."""
-        best = float("inf")
-        for _ in range(options.rounds + 1):
-            began = time.perf_counter()
-            work()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            best = min(best, time.perf_counter() - began)
-        return count / best
+        """Features a second."""
+        return count / seconds(work, device)
 
     print(f"{run}, {device.type}, {torch.get_num_threads()} threads of {os.cpu_count()}")
     for patches in (14, 28):

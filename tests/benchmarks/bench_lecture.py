@@ -22,15 +22,13 @@ from pathlib import Path
 import httpx
 
 from gramviz.checkpoints.manifest import CheckpointStore
+from gramviz.serving.compute import MIB
 from gramviz.serving.plans import presets
-from gramviz.serving.settings import shipped_models
+from gramviz.serving.settings import share_processors, shipped_models
 from gramviz.ui.tuner import plan_values
 from tests.load.http import Pages, Visitor
 from tests.load.lecture import Plan, Report, attend, look, own_picture
 from tests.load.service import Service, served, started
-
-MIB = 2**20
-SPIN = {"GOMP_SPINCOUNT": "2000"}  # as the service sets for itself
 
 # The engine in a process of its own, asked for views of different pictures by as many threads as Gradio would use.
 BARE = """
@@ -152,9 +150,11 @@ def main() -> None:
         options.within,
         tuning=plan_values(replace(repair, steps=20)),
     )
+    waiting: dict[str, str] = {}
+    share_processors(waiting)  # the plain route waits as the service does
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with started(folder, ["tests.load.plain"], **SPIN) as baseline:
+        with started(folder, ["tests.load.plain"], **waiting) as baseline:
             viewers, uploaders = asyncio.run(plain(baseline.address, plan))
         print(f"plain route, {len(viewers)} on the sample: first map {told(viewers)}")
         print(f"plain route, {len(uploaders)} on own pictures: first map {told(uploaders)}")
@@ -162,7 +162,8 @@ def main() -> None:
             pages = Pages.read(service.address)
             before = resident(service)
             show("service", asyncio.run(attend(pages, plan)))
-            asyncio.run(soak(service, pages, plan, options.soak)) if options.soak else None
+            if options.soak:
+                asyncio.run(soak(service, pages, plan, options.soak))
             print(f"memory: {before:.0f} MiB before, {resident(service):.0f} MiB after")
         with served(folder) as service:
             pages = Pages.read(service.address)

@@ -8,22 +8,20 @@ import statistics
 import threading
 import time
 
-import numpy as np
-
 from gramviz.data.samples import load
 from gramviz.serving.engine import Engine
 from gramviz.serving.monitoring import resident_bytes
 from gramviz.serving.settings import Settings
 from gramviz.serving.tuning import TuneRequest
 from gramviz.vit.features import extract
-from gramviz.vit.images import picture_from_array
+from gramviz.vit.images import read_picture
+from tests.load.lecture import own_picture
 
 VISITORS, UPLOADS, PATCHES = 100, 30, 28
 
 
 def upload(seed):
-    pixels = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    return picture_from_array(np.kron(pixels, np.ones((16, 16, 1), np.uint8)))
+    return read_picture(own_picture(seed))
 
 
 def crowd(work, count):

@@ -145,6 +145,17 @@ def flops_of_a_step(make: Callable[[], Iterator[None]]) -> int:
     return counter.get_total_flops()
 
 
+def of_peak(done: float, device: torch.device) -> str:
+    """`done` operations a second in words; on CUDA also as a share of the card's dense bfloat16 peak."""
+    said = f"{done / 1e9:.1f} GFLOP/s"
+    if device.type != "cuda":
+        return said
+    card = torch.cuda.get_device_name(device)
+    peak = next((value for name, value in PEAKS.items() if name in card), None)
+    share = "unknown peak" if peak is None else f"{done / peak:.2%} of {peak / 1e12:.0f} TFLOP/s bfloat16"
+    return f"{said}; {card}: {share}"
+
+
 def main() -> None:
     """Time both in turn, step by step, and print the ratio."""
     parser = argparse.ArgumentParser(
@@ -192,13 +203,8 @@ def main() -> None:
         print(f"  {name:8} {speed:8.1f} images/s")
     print(f"  gramviz is {found['gramviz'] / found['naive']:.2f}x the naive loop")
     flops = flops_of_a_step(lambda: our_steps(config, images, device, autocast))
-    done = flops / options.batch * found["gramviz"]
-    print(f"  {flops / 1e9:.1f} GFLOP a step in matrix products, {done / 1e9:.1f} GFLOP/s")
-    if device.type == "cuda":
-        card = torch.cuda.get_device_name(device)
-        peak = next((value for name, value in PEAKS.items() if name in card), None)
-        share = "unknown peak" if peak is None else f"{done / peak:.2%} of {peak / 1e12:.0f} TFLOP/s bfloat16"
-        print(f"  {card}: {share}")
+    done = of_peak(flops / options.batch * found["gramviz"], device)
+    print(f"  {flops / 1e9:.1f} GFLOP a step in matrix products, {done}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -144,19 +143,6 @@ class Visitor:
             "layer": -1,
             "ids": ids,
         }
-
-    async def compare(self, choice: dict[str, Any]) -> tuple[dict[str, Any], float, float]:
-        """The last value of a comparison, and the seconds to its first map and to its end."""
-        began = time.perf_counter()
-        first, last = None, None
-        async for value in self.events(self.pages.compare, [choice]):
-            if first is None and value.get("views"):
-                first = time.perf_counter() - began
-            last = value
-        assert last is not None, "the comparison ended without a value"
-        if last.get("error"):
-            raise RefusedError(200, last["error"])
-        return last, first or 0.0, time.perf_counter() - began
 
     async def fetch(self, file: dict[str, Any]) -> bytes:
         """The content of a file that a value names."""

@@ -101,7 +101,7 @@ async def tuned_and_looked(pages):
         archive = await owner.fetch(answer["file"])
         refusals = []
         try:
-            await stranger.compare(stranger.choice([own], sample=PLAN.sample, patches=PLAN.patches))
+            await look(stranger, stranger.choice([own], sample=PLAN.sample, patches=PLAN.patches))
         except RefusedError as error:
             refusals.append(error.args[1])
         answers = [await stranger.ask(action, id=own) for action in ("download", "forget")]
@@ -131,6 +131,5 @@ def test_the_service_says_how_it_is_and_forgets_who_came(service, report):
     health = httpx.get(f"{service.address}healthz", timeout=30)
     assert (health.status_code, health.json()["status"]) == (200, "ok")
     assert service.errors() == []
-    assert "own.png" not in service.log.read_text(
-        encoding="utf-8"
-    )  # names of visitors' files are nobody's business
+    # names of visitors' files are nobody's business
+    assert "own.png" not in service.log.read_text(encoding="utf-8")

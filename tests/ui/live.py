@@ -32,7 +32,8 @@ def serving(engine: Engine | FakeEngine, folder: Path) -> Iterator[str]:
             server_port=free_port(),
             prevent_thread_lock=True,
             quiet=True,
-            **launch_options(files),
+            app_kwargs={"routes": [files.route()]},
+            **launch_options(),
         )
         try:
             yield address

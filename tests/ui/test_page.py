@@ -33,8 +33,8 @@ def test_the_page_tells_nobody_and_forgets(page):
     assert 0 < frequency <= age <= 24 * 3600
 
 
-def test_launch_options_are_ones_that_gradio_knows(files):
-    options = launch_options(files)
+def test_launch_options_are_ones_that_gradio_knows():
+    options = launch_options()
     assert set(options) <= set(inspect.signature(gr.Blocks.launch).parameters)
     assert options["show_error"] is False
     assert options["run_history"] is False
@@ -46,8 +46,8 @@ def test_every_checkpoint_is_offered_and_the_defaults_are_chosen(page):
     assert chooser.value["ids"] == list(FakeEngine().default_ids())
 
 
-def test_the_theme_names_no_font_of_another_host(files):
-    look = launch_options(files)["theme"]
+def test_the_theme_names_no_font_of_another_host():
+    look = launch_options()["theme"]
     assert look._stylesheets == []
     assert "@import" not in look._get_theme_css()
 
