@@ -3,6 +3,7 @@
 The cluster stays for the whole module; tests that lose something wait until it is whole again.
 """
 
+import asyncio
 import os
 import re
 import secrets
@@ -416,6 +417,24 @@ def test_a_machine_killed_under_load_loses_neither_requests_nor_a_fine_tune(
     assert steps_of(events) == list(range(1, 17))
     same_weights(events, reference)
     whole(compute)
+
+
+class Silent:
+    """A handle to replicas of which none is there to answer."""
+
+    def options(self, **_):
+        return self
+
+    def remote(self, *_):
+        return asyncio.get_running_loop().create_future()
+
+
+def test_without_any_replica_a_request_is_refused_when_its_time_is_up(compute, store, monkeypatch):
+    monkeypatch.setattr(compute, "_compute", Silent())
+    monkeypatch.setattr(compute._cluster, "replicas", lambda: 0)
+    task = tasks.view_task(ask(store, seed=98))
+    with pytest.raises(BusyError, match="No machine of the cluster can compute"):
+        compute.submit(task, "ann", 0.5).result(WAIT)
 
 
 def test_closing_frees_the_cluster(compute, store):
