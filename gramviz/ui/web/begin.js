@@ -10,7 +10,11 @@ function redrawLinks() {
 foldWhenNarrow(root);
 find(".gv-glossary dl").append(...GLOSSARY.flatMap(([term, meaning]) => [make("dt", "", term), make("dd", "", meaning)]));
 form.addEventListener("submit", (event) => event.preventDefault());
-form.addEventListener("input", applySettings);
+form.addEventListener("input", () => {
+  applySettings();
+  rememberSettings();
+});
+settingsInAddress();
 applySettings();
 watch("value", update);
 update();

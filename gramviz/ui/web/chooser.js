@@ -10,18 +10,24 @@ let accepted = pictureOf(request); // the last picture that the server could use
 let checkpoints = config.checkpoints; // and the visitor's own, once there are some
 let layouts = [];
 let timer = 0;
+let lastSample = config.preset.sample; // what a link shows where the picture is the visitor's own
 
 /** Ask for the request as it now stands: an older one is stopped first, then the new one starts. */
 function send(delay) {
   clearTimeout(timer);
   timer = setTimeout(() => {
     timer = 0;
-    request = { ...request, token: request.token + 1 };
-    props.value = request;
     trigger("stop");
-    trigger("input");
-    document.dispatchEvent(new CustomEvent("gv-request"));
+    ask();
   }, delay);
+}
+
+function ask() {
+  request = { ...request, token: request.token + 1 };
+  rememberRequest();
+  props.value = request;
+  trigger("input");
+  document.dispatchEvent(new CustomEvent("gv-request"));
 }
 
 const say = (sentence) => setText(find(".gv-message"), sentence);
@@ -49,6 +55,7 @@ document.addEventListener("gv-answer", ({ detail }) => {
   else {
     showChoice(accepted);
     props.value = request; // what another tab will ask for
+    rememberRequest();
   }
 });
 
@@ -220,15 +227,3 @@ form.addEventListener("input", () => {
 function redrawLinks() {
   for (const { svg, links, nodes } of layouts) drawLinks(svg, links, (item) => nodes.get(item.id).querySelector("input"), 3);
 }
-
-find(".gv-samples").replaceChildren(...config.samples.map(sampleButton));
-showCheckpoints();
-showPatches();
-showLayers();
-showCount();
-foldWhenNarrow(root);
-find("details").addEventListener("toggle", redrawLinks);
-new ResizeObserver(redrawLinks).observe(find(".gv-forks"));
-
-// For tests and for the curious: which request is the newest, and whether one is about to be sent.
-root.gramviz = { token: () => request.token, waiting: () => timer !== 0 };

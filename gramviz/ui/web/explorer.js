@@ -24,12 +24,14 @@ function update() {
     if (shown) Object.assign(shown, { token: value.token, total: shown.done });
     return showStatus();
   }
+  const first = !shown;
   const samePicture = shown && shown.key === value.key;
   const sameCheckpoints = shown && idsOf(shown) === idsOf(value);
   shown = value;
   if (!samePicture) showPicture();
   if (!sameCheckpoints) arrange();
   for (const { id } of value.checkpoints) if (value.views[id]) load(maps.get(id), value.views[id]);
+  if (first) askAddressed();
   showStatus();
   schedule();
 }

@@ -38,7 +38,7 @@ function offerCheckpoints() {
   };
   for (const name of ["a", "b"]) {
     const select = form.elements[name];
-    const chosen = maps.has(select.value) ? select.value : preset[name];
+    const chosen = [select.value, addressed().get(name), preset[name]].find((id) => maps.has(id));
     select.replaceChildren(...checkpoints.map((item) => new Option(checkpointName(item, layouts.length > 1), item.id)));
     select.value = chosen;
   }

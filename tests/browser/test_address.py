@@ -1,0 +1,141 @@
+"""The address of the page holds what is seen, and opens it again in another browser."""
+
+from urllib.parse import parse_qs, urlparse
+
+import numpy as np
+import pytest
+
+from gramviz.data.samples import load
+from tests.browser.visitor import INFO, Visitor, bound, expected, noise, png
+
+pytestmark = pytest.mark.browser
+
+SHOWN = [key for key, info in INFO.items() if info.shown]
+SETTLE = "() => new Promise((done) => setTimeout(done, 600))"
+
+
+def said(visitor):
+    """The state in the address, once it has settled."""
+    visitor.page.evaluate(SETTLE)
+    return {name: value[0] for name, value in parse_qs(urlparse(visitor.page.url).fragment).items()}
+
+
+@pytest.fixture
+def visit_link(browser, address):
+    """Open a link in a browser context of its own."""
+    visitors = []
+
+    def arrive(link):
+        visitor = Visitor(browser.new_context(viewport={"width": 1440, "height": 900}).new_page(), link)
+        visitors.append(visitor)
+        return visitor.open()
+
+    yield arrive
+    for visitor in visitors:
+        visitor.page.context.close()
+    assert [problem for visitor in visitors for problem in visitor.problems] == []
+
+
+def test_an_untouched_page_has_a_plain_address(visit):
+    assert said(visit()) == {}
+
+
+def test_a_link_opens_picture_patches_checkpoints_pins_and_view_elsewhere(visit, visit_link):
+    visitor = visit()
+    visitor.page.locator('.gv-sample[data-id="coffee"]').click()
+    visitor.choose("patches", "20")
+    visitor.ready()
+    visitor.click(8, 9)
+    visitor.click(8, 15, "Shift")
+    visitor.click(3, 4, "Alt")
+    visitor.choose("scale", "signed")
+    visitor.choose("pixels", "smooth")
+    visitor.page.locator('.gv-controls input[name="overlay"]').check()
+    parts = said(visitor)
+    assert (parts["sample"], parts["patches"], parts["scale"]) == ("coffee", "20", "signed")
+    assert (parts["pixels"], parts["overlay"]) == ("smooth", "on")
+    before = visitor.state
+    other = visit_link(visitor.page.url)
+    after = other.state
+    for name in ("grid", "key", "view", "scale", "pixels", "overlay", "cls"):
+        assert after[name] == before[name]
+    assert [pin["sign"] for pin in after["pins"]] == [1, 1, -1]
+    rows, columns = after["grid"]
+    assert rows * columns == len(other.cosines(SHOWN[0]))
+    positive, negative = [8 * columns + 9, 8 * columns + 15], [3 * columns + 4]
+    for key in SHOWN:
+        wanted = expected(load("coffee"), key, 20, positive, negative)
+        assert np.abs(other.cosines(key) - wanted).max() <= bound(load("coffee"), key, 20, positive, negative)
+    assert said(other) == parts
+
+
+def test_a_link_opens_a_difference_and_its_tab(visit, visit_link):
+    visitor = visit()
+    visitor.choose("view", "difference")
+    names = [each.get_attribute("value") for each in visitor.page.locator('select[name="a"] option').all()]
+    visitor.page.locator('select[name="a"]').select_option(names[0])
+    visitor.page.locator('select[name="b"]').select_option(names[1])
+    visitor.press("c")
+    before = visitor.page.evaluate("document.querySelector('.gv-explorer').gramviz.difference()")
+    visitor.page.get_by_role("tab", name="Training story").click()
+    parts = said(visitor)
+    assert (parts["tab"], parts["view"]) == ("story", "difference")
+    assert (parts["a"], parts["b"], parts["cls"]) == (names[0], names[1], "1")
+    other = visit_link(visitor.page.url)
+    assert other.page.get_by_role("tab", name="Training story").get_attribute("aria-selected") == "true"
+    other.page.get_by_role("tab", name="Explore").click()
+    other.drawn()
+    assert other.page.evaluate("document.querySelector('.gv-explorer').gramviz.difference()") == before
+    assert "tab" not in said(other)
+
+
+def test_an_own_picture_is_in_no_link_and_the_link_says_so(visit, visit_link):
+    visitor = visit()
+    visitor.upload(png(noise(5))).ready()
+    assert said(visitor) == {"own": "1"}
+    other = visit_link(visitor.page.url)
+    assert "stays with its owner" in other.text(".gv-message")
+    assert other.state["key"].startswith(load("chelsea").digest)
+    assert said(other) == {}
+
+
+def test_the_link_can_be_copied(visit):
+    visitor = visit()
+    visitor.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    visitor.click(2, 3)
+    visitor.page.locator(".gv-link").click()
+    visitor.page.wait_for_function("document.querySelector('.gv-message').textContent.includes('copied')")
+    assert visitor.page.evaluate("navigator.clipboard.readText()") == visitor.page.url
+    assert "pins=" in visitor.page.url
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        "sample=../../etc/passwd",
+        "patches=1e9",
+        "layer=-99",
+        "ids=nobody",
+    ],
+)
+def test_what_this_page_does_not_have_is_said(visit_link, address, fragment):
+    visitor = visit_link(f"{address}#{fragment}")
+    assert "does not have all" in visitor.text(".gv-message")
+    assert visitor.state["grid"] == [19, 28]
+    assert said(visitor) == {}
+
+
+def test_junk_in_the_address_changes_nothing(visit_link, address):
+    junk = "tab=nowhere&view=%3Cscript%3E&scale=&opacity=x&pins=9,9;a;-2,0.5;0.5&length=3&__proto__=1&%ff"
+    visitor = visit_link(f"{address}#{junk}")
+    assert visitor.state["pins"] == []
+    assert (visitor.state["view"], visitor.state["scale"]) == ("similarity", "unit")
+    assert visitor.page.get_by_role("tab", name="Explore").get_attribute("aria-selected") == "true"
+
+
+def test_another_link_in_the_same_tab_opens_that(visit):
+    visitor = visit()
+    visitor.page.evaluate("location.hash = 'patches=14'")
+    visitor.page.wait_for_function(
+        "document.querySelector('.gv-explorer')?.gramviz?.state().grid?.[1] === 14"
+    )
