@@ -25,7 +25,15 @@ LAST_LAYER = -1
 MOST_LAYERS = 64
 THUMBNAIL_SIDE = 112  # pixels, for 56 on the page
 MAX_UPLOAD_MB = 64
-SCRIPTS = ("text.js", "fold.js", "fork.js", "address.js", "chooser.js", "chooser_address.js", "chooser_begin.js")
+SCRIPTS = (
+    "text.js",
+    "fold.js",
+    "fork.js",
+    "address.js",
+    "chooser.js",
+    "chooser_address.js",
+    "chooser_begin.js",
+)
 
 
 @dataclass(frozen=True)
