@@ -17,6 +17,7 @@ from gramviz.ui.web import web_component
 
 SCRIPTS = (
     *MAP_SCRIPTS,
+    "address.js",
     "track.js",
     "player.js",
     "again.js",

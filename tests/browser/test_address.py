@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gramviz.data.samples import load
+from tests.browser.test_story import Story
 from tests.browser.visitor import INFO, Visitor, bound, expected, noise, png
 
 pytestmark = pytest.mark.browser
@@ -89,6 +90,19 @@ def test_a_link_opens_a_difference_and_its_tab(visit, visit_link):
     assert "tab" not in said(other)
 
 
+@pytest.mark.parametrize("position", [0, 2, 2.5])
+def test_a_link_opens_the_story_where_it_stood(visit, visit_link, position):
+    story = Story(visit())
+    assert said(story.visitor) == {"tab": "story"}
+    story.go_to(position)
+    parts = said(story.visitor)
+    assert set(parts) == {"tab", "at"}
+    other = Story(visit_link(story.page.url))
+    assert other.state["position"] == position
+    assert other.state["stops"] == story.state["stops"]
+    assert said(other.visitor) == parts
+
+
 def test_an_own_picture_is_in_no_link_and_the_link_says_so(visit, visit_link):
     visitor = visit()
     visitor.upload(png(noise(5))).ready()
@@ -126,7 +140,7 @@ def test_what_this_page_does_not_have_is_said(visit_link, address, fragment):
 
 
 def test_junk_in_the_address_changes_nothing(visit_link, address):
-    junk = "tab=nowhere&view=%3Cscript%3E&scale=&opacity=x&pins=9,9;a;-2,0.5;0.5&length=3&__proto__=1&%ff"
+    junk = "tab=nowhere&view=%3Cscript%3E&scale=&opacity=x&pins=9,9;a;-2,0.5;0.5&at=-1&run=x&length=3&__proto__=1&%ff"
     visitor = visit_link(f"{address}#{junk}")
     assert visitor.state["pins"] == []
     assert (visitor.state["view"], visitor.state["scale"]) == ("similarity", "unit")

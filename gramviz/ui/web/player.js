@@ -13,7 +13,7 @@ const TICKS = ["\u2264 0", "0.25", "0.5", "0.75", "1"];
 
 let shown = null; // the value on screen
 let tracks = new Map(); // branch -> Track
-let run = config.runs[0];
+let run = config.runs.find((name) => name === addressed().get("run")) ?? config.runs[0];
 let asked = 0; // number of the newest request
 let stale = true; // whether the picture changed since
 let failed = false; // whether something of the newest request did not come
@@ -59,6 +59,7 @@ function showRuns() {
     button.setAttribute("aria-pressed", name === run);
     button.addEventListener("click", () => {
       run = name;
+      toAddress({ run: run === config.runs[0] ? null : run });
       stale = true;
       showRuns();
       wake();

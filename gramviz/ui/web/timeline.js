@@ -13,18 +13,30 @@ function stepAt(position) {
   return stops[before] + (position - before) * (next - stops[before]);
 }
 
+/** The position of a training step; the last one where there is no such step. */
+function positionOf(step) {
+  const { stops } = timeline;
+  const next = stops.findIndex((stop) => stop >= step);
+  if (next < 0 || !(step >= stops[0])) return lastStop();
+  return stops[next] === step ? next : next - (stops[next] - step) / (stops[next] - stops[next - 1]);
+}
+
 const lastStop = () => timeline.stops.length - 1;
 
 /** Stand at a position; the pictures follow. */
 function goTo(position) {
   timeline.position = Math.min(lastStop(), Math.max(0, position));
   slider.value = timeline.position;
+  toAddress({ at: timeline.position < lastStop() ? String(Math.round(stepAt(timeline.position))) : null });
   schedule();
 }
 
-/** Offer the stops of a run, beginning at the last, where the arms differ most. `fork` is the trunk's last one. */
+/** Offer the stops of a run, beginning at the last, where the arms differ most, or at first where the address says.
+ *  `fork` is the trunk's last one.
+ */
 function offerStops(steps, fork) {
   if (steps.join() === timeline.stops.join()) return;
+  const addressedStep = timeline.stops.length ? NaN : Number(addressed().get("at") ?? NaN);
   pause();
   timeline.stops = steps;
   slider.max = lastStop();
@@ -39,7 +51,7 @@ function offerStops(steps, fork) {
     return stop;
   }));
   stopsBox.classList.toggle("gv-many", steps.length > 7);
-  goTo(lastStop());
+  goTo(positionOf(addressedStep));
 }
 
 function describePosition() {
