@@ -226,7 +226,7 @@ class Tuner:
                     number=self._visitors.number(visitor),
                     branch=self._visitors.free_branch(visitor, len(made)),
                     settings=shown,
-                    data=f"{images} training images: {SOURCES[plan.images]}",
+                    data=f"{images} squares cut from {SOURCES[plan.images]}",
                     step=ended.step,
                     images_seen=ended.step * plan.batch,
                     when=datetime.now(UTC),
