@@ -45,13 +45,16 @@ def address(engine: FakeEngine, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def visit(browser: Browser, address: str) -> Iterator[Callable[..., Visitor]]:
-    """Make visitors, each in a browser context of their own; afterwards nobody may have met an error or left home."""
+    """Make visitors, each in a browser context of their own, who open the page or a link to it.
+
+    Afterwards nobody may have met an error or left home.
+    """
     visitors: list[Visitor] = []
 
-    def arrive(**options: Any) -> Visitor:
+    def arrive(link: str = address, **options: Any) -> Visitor:
         options = {"viewport": {"width": 1440, "height": 900}, **options}
         context = browser.new_context(permissions=["camera"], **options)
-        visitor = Visitor(context.new_page(), address)
+        visitor = Visitor(context.new_page(), link)
         visitors.append(visitor)
         return visitor.open()
 

@@ -7,7 +7,7 @@ import pytest
 
 from gramviz.data.samples import load
 from tests.browser.test_story import Story
-from tests.browser.visitor import INFO, Visitor, bound, expected, noise, png
+from tests.browser.visitor import INFO, bound, expected, noise, png
 
 pytestmark = pytest.mark.browser
 
@@ -21,27 +21,11 @@ def said(visitor):
     return {name: value[0] for name, value in parse_qs(urlparse(visitor.page.url).fragment).items()}
 
 
-@pytest.fixture
-def visit_link(browser, address):
-    """Open a link in a browser context of its own."""
-    visitors = []
-
-    def arrive(link):
-        visitor = Visitor(browser.new_context(viewport={"width": 1440, "height": 900}).new_page(), link)
-        visitors.append(visitor)
-        return visitor.open()
-
-    yield arrive
-    for visitor in visitors:
-        visitor.page.context.close()
-    assert [problem for visitor in visitors for problem in visitor.problems] == []
-
-
 def test_an_untouched_page_has_a_plain_address(visit):
     assert said(visit()) == {}
 
 
-def test_a_link_opens_picture_patches_checkpoints_pins_and_view_elsewhere(visit, visit_link):
+def test_a_link_opens_picture_patches_checkpoints_pins_and_view_elsewhere(visit):
     visitor = visit()
     visitor.page.locator('.gv-sample[data-id="coffee"]').click()
     visitor.choose("patches", "20")
@@ -56,7 +40,7 @@ def test_a_link_opens_picture_patches_checkpoints_pins_and_view_elsewhere(visit,
     assert (parts["sample"], parts["patches"], parts["scale"]) == ("coffee", "20", "signed")
     assert (parts["pixels"], parts["overlay"]) == ("smooth", "on")
     before = visitor.state
-    other = visit_link(visitor.page.url)
+    other = visit(visitor.page.url)
     after = other.state
     for name in ("grid", "key", "view", "scale", "pixels", "overlay", "cls"):
         assert after[name] == before[name]
@@ -70,7 +54,7 @@ def test_a_link_opens_picture_patches_checkpoints_pins_and_view_elsewhere(visit,
     assert said(other) == parts
 
 
-def test_a_link_opens_a_difference_and_its_tab(visit, visit_link):
+def test_a_link_opens_a_difference_and_its_tab(visit):
     visitor = visit()
     visitor.choose("view", "difference")
     names = [each.get_attribute("value") for each in visitor.page.locator('select[name="a"] option').all()]
@@ -82,7 +66,7 @@ def test_a_link_opens_a_difference_and_its_tab(visit, visit_link):
     parts = said(visitor)
     assert (parts["tab"], parts["view"]) == ("story", "difference")
     assert (parts["a"], parts["b"], parts["cls"]) == (names[0], names[1], "1")
-    other = visit_link(visitor.page.url)
+    other = visit(visitor.page.url)
     assert other.page.get_by_role("tab", name="Training story").get_attribute("aria-selected") == "true"
     other.page.get_by_role("tab", name="Explore").click()
     other.drawn()
@@ -91,23 +75,23 @@ def test_a_link_opens_a_difference_and_its_tab(visit, visit_link):
 
 
 @pytest.mark.parametrize("position", [0, 2, 2.5])
-def test_a_link_opens_the_story_where_it_stood(visit, visit_link, position):
+def test_a_link_opens_the_story_where_it_stood(visit, position):
     story = Story(visit())
     assert said(story.visitor) == {"tab": "story"}
     story.go_to(position)
     parts = said(story.visitor)
     assert set(parts) == {"tab", "at"}
-    other = Story(visit_link(story.page.url))
+    other = Story(visit(story.page.url))
     assert other.state["position"] == position
     assert other.state["stops"] == story.state["stops"]
     assert said(other.visitor) == parts
 
 
-def test_an_own_picture_is_in_no_link_and_the_link_says_so(visit, visit_link):
+def test_an_own_picture_is_in_no_link_and_the_link_says_so(visit):
     visitor = visit()
     visitor.upload(png(noise(5))).ready()
     assert said(visitor) == {"own": "1"}
-    other = visit_link(visitor.page.url)
+    other = visit(visitor.page.url)
     assert "stays with its owner" in other.text(".gv-message")
     assert other.state["key"].startswith(load("chelsea").digest)
     assert said(other) == {}
@@ -132,16 +116,16 @@ def test_the_link_can_be_copied(visit):
         "ids=nobody",
     ],
 )
-def test_what_this_page_does_not_have_is_said(visit_link, address, fragment):
-    visitor = visit_link(f"{address}#{fragment}")
+def test_what_this_page_does_not_have_is_said(visit, address, fragment):
+    visitor = visit(f"{address}#{fragment}")
     assert "does not have all" in visitor.text(".gv-message")
     assert visitor.state["grid"] == [19, 28]
     assert said(visitor) == {}
 
 
-def test_junk_in_the_address_changes_nothing(visit_link, address):
+def test_junk_in_the_address_changes_nothing(visit, address):
     junk = "tab=nowhere&view=%3Cscript%3E&scale=&opacity=x&pins=9,9;a;-2,0.5;0.5&at=-1&run=x&length=3&__proto__=1&%ff"
-    visitor = visit_link(f"{address}#{junk}")
+    visitor = visit(f"{address}#{junk}")
     assert visitor.state["pins"] == []
     assert (visitor.state["view"], visitor.state["scale"]) == ("similarity", "unit")
     assert visitor.page.get_by_role("tab", name="Explore").get_attribute("aria-selected") == "true"
