@@ -41,6 +41,8 @@ SCRIPTS = (
     "spectra_views.js",
     "spectra_matrix.js",
     "spectra_pair.js",
+    "address.js",
+    "spectra_address.js",
     "spectra_input.js",
     "spectra_launch.js",
 )

@@ -19,8 +19,8 @@ from gramviz.ui.explorer import arms_config
 from gramviz.ui.findings import prose
 from gramviz.ui.web import web_component
 
-HEAD_SCRIPTS = ("text.js", "lab.js")
-CARD_SCRIPTS = ("text.js", "knobs.js", "card.js")
+HEAD_SCRIPTS = ("text.js", "address.js", "lab.js")
+CARD_SCRIPTS = ("text.js", "address.js", "knobs.js", "card.js")
 SOURCES = ("photograph", "blackboard")
 MOST_COLUMNS = 3
 MOST_VALUES = 8
@@ -57,6 +57,7 @@ def lab_card(card: Card, depth: int) -> gr.HTML:
     statement = STATEMENTS[card.name]
     config = {
         "arms": arms_config(),
+        "name": card.name,
         "title": statement.title,
         "formulas": [mathml(formula, "block") for formula in statement.formulas],
         "symbols": with_maths(statement.symbols),

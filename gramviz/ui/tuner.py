@@ -34,6 +34,8 @@ SCRIPTS = (
     "tuner_files.js",
     "tuner_charts.js",
     "tuner_input.js",
+    "address.js",
+    "tuner_address.js",
     "tuner_begin.js",
 )
 INCOMPLETE = "The request was incomplete; please open the page again."

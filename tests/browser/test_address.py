@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gramviz.data.samples import load
+from tests.browser.test_spectra import SpectraTab
 from tests.browser.test_story import Story
 from tests.browser.visitor import INFO, bound, expected, noise, png
 
@@ -85,6 +86,80 @@ def test_a_link_opens_the_story_where_it_stood(visit, position):
     assert other.state["position"] == position
     assert other.state["stops"] == story.state["stops"]
     assert said(other.visitor) == parts
+
+
+def test_a_link_opens_the_spectra_as_they_stood(visit):
+    lab = SpectraTab(visit())
+    lab.page.locator(".gv-spectral .gv-next").click()
+    lab.page.locator(".gv-spectral .gv-next").click()
+    lab.choose("which", "difference")
+    lab.choose("order", "hilbert")
+    parts = said(lab.visitor)
+    assert parts == {"tab": "spectra", "k": "3", "which": "difference", "order": "hilbert"}
+    other = SpectraTab(visit(lab.page.url))
+    assert other.state["k"] == 3
+    assert other.matrix()["order"] == lab.matrix()["order"]
+    assert other.matrix()["values"] == lab.matrix()["values"]
+    assert said(other.visitor) == parts
+
+
+def card(visitor, name):
+    return visitor.page.evaluate(f"document.querySelector('#gv-card-{name} .gv-card').gramviz.state()")
+
+
+def test_a_link_opens_a_card_of_the_theory_lab_with_its_controls(visit):
+    visitor = visit()
+    visitor.page.get_by_role("tab", name="Theory lab").click()
+    visitor.choose("source", "blackboard")
+    field = visitor.page.locator('#gv-card-lemma2 input.gv-value[aria-label*="number"]').first
+    field.fill("0.2")
+    field.press("Enter")
+    parts = said(visitor)
+    assert parts == {"tab": "theory", "source": "blackboard", "lemma2.size": "0.2", "card": "lemma2"}
+    other = visit(visitor.page.url)
+    assert card(other, "lemma2")["values"]["size"] == 0.2
+    other.page.wait_for_function("document.querySelector('#gv-card-lemma2 .gv-card').gramviz.state().settled")
+    assert other.page.locator('.gv-lab-head input[value="blackboard"]').is_checked()
+    assert said(other) == parts
+
+
+def tuner(visitor):
+    return visitor.page.evaluate("document.querySelector('.gv-tuner').gramviz.state()")
+
+
+def test_a_link_opens_a_plan_of_a_fine_tune_that_has_not_begun(visit):
+    visitor = visit()
+    visitor.page.get_by_role("tab", name="Fine-tune").click()
+    field = visitor.page.locator('.gv-knob:has(input[name="steps"]) input.gv-value')
+    field.fill("12")
+    field.press("Enter")
+    parts = said(visitor)
+    assert parts == {"tab": "finetune", "plan.steps": "12"}
+    other = visit(visitor.page.url)
+    assert tuner(other)["plan"] == {**tuner(visitor)["plan"], "steps": 12}
+    assert tuner(other)["phase"] == "idle"
+    assert said(other) == parts
+
+
+def test_a_state_can_be_gone_to_without_opening_the_page_again(visit):
+    """What a state lacks is as usual; the picture stays."""
+    visitor = visit()
+    visitor.page.locator('.gv-sample[data-id="coffee"]').click()
+    visitor.ready()
+    visitor.choose("scale", "signed")
+    token = visitor.state["token"]
+    go = "(text) => document.querySelector('.gv-chooser').gramviz.lead(text)"
+    visitor.page.evaluate(go, "patches=14&pins=0.25,0.5&pixels=smooth")
+    visitor.page.wait_for_function(f"document.querySelector('.gv-explorer').gramviz.state().token > {token}")
+    visitor.ready()
+    state = visitor.state
+    assert state["key"].startswith(load("coffee").digest)
+    assert (state["grid"][1], state["scale"], state["pixels"]) == (14, "unit", "smooth")
+    assert [(pin["x"], pin["y"]) for pin in state["pins"]] == [(0.25, 0.5)]
+    assert said(visitor) == {"sample": "coffee", "patches": "14", "pins": "0.25,0.5", "pixels": "smooth"}
+    visitor.page.evaluate(go, "tab=theory&card=lemma2&lemma2.size=0.3")
+    assert said(visitor) == {"sample": "coffee", "tab": "theory", "card": "lemma2", "lemma2.size": "0.3"}
+    assert visitor.state["grid"][1] == 28
 
 
 def test_an_own_picture_is_in_no_link_and_the_link_says_so(visit):

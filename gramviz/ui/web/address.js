@@ -6,6 +6,21 @@ const unsaid = (window.gramvizUnsaid ??= { parts: {}, timer: 0 }); // of all com
 /** What the address says now. */
 const addressed = () => new URLSearchParams(location.hash.slice(1));
 
+const OF_THE_VISITOR = ["sample", "own", "tour", "lecture", "only", "exercise"]; // what stays wherever a visitor is led
+
+/** Lead the page to a state, given as in an address. What it lacks is as usual; the picture stays unless it names one. */
+function lead(text) {
+  const parts = new URLSearchParams(text);
+  sayAddress();
+  const before = addressed(), all = new URLSearchParams(parts);
+  for (const name of OF_THE_VISITOR) if (before.has(name) && !all.has(name)) all.set(name, before.get(name));
+  write(all); // those that are mounted later read it there
+  document.dispatchEvent(new CustomEvent("gv-go", { detail: parts }));
+}
+
+/** Call `arrive` with a state as the address has it, whenever the page is led to one; what it lacks is as usual. */
+const onLed = (arrive) => document.addEventListener("gv-go", ({ detail }) => arrive(detail));
+
 /** Put parts of the state into the address, soon; null takes one out. */
 function toAddress(parts) {
   Object.assign(unsaid.parts, parts);
@@ -21,6 +36,10 @@ function sayAddress() {
   }
   unsaid.parts = {};
   clearTimeout(unsaid.timer);
+  write(all);
+}
+
+function write(all) {
   // what may stand behind the # as it is, so that people can read it
   const text = String(all).replaceAll("%2F", "/").replaceAll("%2C", ",").replaceAll("%3B", ";");
   history.replaceState(history.state, "", location.pathname + location.search + (text && "#" + text));

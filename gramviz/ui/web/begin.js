@@ -14,7 +14,7 @@ form.addEventListener("input", () => {
   applySettings();
   rememberSettings();
 });
-settingsInAddress();
+settleAs(addressed());
 applySettings();
 watch("value", update);
 update();

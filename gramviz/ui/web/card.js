@@ -7,7 +7,7 @@ const find = (selector) => root.querySelector(selector);
 const EVERY = 150; // milliseconds between two questions
 const PATIENCE = 60_000; // milliseconds after which an answer is given up
 
-const values = Object.fromEntries(config.controls.map((control) => [control.name, startOf(control)]));
+const values = valuesIn(addressed());
 let asked = 0, answered = 0; // numbers of the newest question and of the newest answer
 let since = -EVERY; // when the newest question was asked
 let stale = true; // whether something changed since
@@ -16,6 +16,36 @@ let inSight = false;
 let wasOpen = false;
 let drawnIn = 0; // columns of the charts that were asked for last
 let timer = 0;
+
+function valuesIn(from) {
+  return Object.fromEntries(config.controls.map((control) => [control.name, valueIn(control, from.get(config.name + "." + control.name))]));
+}
+
+/** The card's part of the address: what its controls say that they did not at first, and which card was moved last. */
+function remember() {
+  const entries = config.controls.map((control) => [config.name + "." + control.name, values[control.name] === startOf(control) ? null : plainly(control, values[control.name])]);
+  toAddress({ ...Object.fromEntries(entries), card: config.name });
+}
+
+const plainly = (control, value) => (control.options ? value : plain(control, value));
+
+/** Controls at their values; scrolled to where a state names this card. */
+function stand(from) {
+  Object.assign(values, valuesIn(from));
+  offerKnobs(find("form"), config.controls.map((control) => standingAt(control, values[control.name])), (name, value) => {
+    values[name] = value;
+    inSight = true; // whatever grew above it
+    remember();
+    touch();
+  });
+  if (from.get("card") === config.name) arriveInSight();
+}
+
+/** The tab may still be opening, and cards above still growing. */
+function arriveInSight(tries = 40) {
+  if (isOpen()) theorem().scrollIntoView({ block: "start" });
+  if (tries && !(isOpen() && answered)) setTimeout(arriveInSight, 100, tries - 1);
+}
 
 const theorem = () => root.closest(".gv-theorem");
 const plotBox = () => theorem().querySelector(".gv-plot");
@@ -92,10 +122,13 @@ function showStatement() {
 
 find("form").addEventListener("submit", (event) => event.preventDefault());
 showStatement();
-offerKnobs(find("form"), config.controls, (name, value) => {
-  values[name] = value;
-  inSight = true; // whatever grew above it
-  touch();
+stand(addressed());
+onLed((from) => {
+  const before = JSON.stringify(values);
+  stand(from);
+  const entries = config.controls.map((control) => config.name + "." + control.name).filter((name) => !from.has(name));
+  toAddress(Object.fromEntries([...entries.map((name) => [name, null]), ["card", from.get("card")]]));
+  if (JSON.stringify(values) !== before) touch();
 });
 for (const event of ["gv-request", "gv-theory"]) document.addEventListener(event, touch);
 new IntersectionObserver((entries) => {

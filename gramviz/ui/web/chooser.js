@@ -216,6 +216,15 @@ function showCount() {
   setText(find(".gv-count"), request.ids.length + " of " + checkpoints.length);
 }
 
+function showRequest() {
+  showChoice(pictureOf(request));
+  showCheckpoints();
+  showPatches();
+  showLayers();
+  showCount();
+  redrawLinks();
+}
+
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("input", () => {
   const data = new FormData(form);

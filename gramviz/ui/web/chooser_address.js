@@ -4,9 +4,9 @@ const TAB = /^gv-([a-z]+)-button$/; // ids of the tabs' buttons
 
 const isShipped = (id) => config.checkpoints.some((one) => one.id === id);
 
-/** The request that the address asks for, as far as this page has what it names; `missing` where it has not. */
-function addressedRequest() {
-  const from = addressed(), asked = { ...config.preset };
+/** The request that a state asks for, as far as this page has what it names; `missing` where it has not. */
+function requestIn(from) {
+  const asked = { ...config.preset };
   const taken = (name, test) => from.has(name) && test(from.get(name));
   const ids = (from.get("ids") ?? "").split(",").filter(Boolean);
   const there = ids.filter(isShipped);
@@ -35,7 +35,7 @@ function rememberRequest() {
 }
 
 function openAddressed() {
-  const { asked, missing } = addressedRequest();
+  const { asked, missing } = requestIn(addressed());
   if (missing) say("This page does not have all that the link names; it shows what it has.");
   if (addressed().has("own")) say("This link was made with a picture of one\u2019s own, which stays with its owner; it shows a sample instead.");
   request = { ...request, ...asked };
@@ -48,16 +48,31 @@ function openAddressed() {
   });
 }
 
+onLed((from) => {
+  const { asked } = requestIn(from);
+  const kept = from.has("sample") ? {} : pictureOf(request); // the visitor's picture stays
+  const before = JSON.stringify({ ...request, token: 0 });
+  request = { ...request, ...asked, ...kept };
+  showRequest();
+  if (JSON.stringify({ ...request, token: 0 }) !== before) send(0);
+  showTab(from);
+});
+
 // ---- tabs ------------------------------------------------------------------------------------------------------
 
 const tabButtons = () => Array.from(document.querySelectorAll(".gv-tabs button[role=tab]")).filter((button) => TAB.test(button.id));
 const openTab = () => tabButtons().find((button) => button.getAttribute("aria-selected") === "true");
 
+/** Open the tab that a state is on, which is the first unless it names another. */
+function showTab(from) {
+  const wanted = from.get("tab") ?? "explore";
+  tabButtons().find((button) => button.id.match(TAB)[1] === wanted)?.click();
+}
+
 /** Open the tab that the address names, and name there whichever is open; the tabs come after the chooser. */
 function watchTabs() {
   if (!tabButtons().length) return requestAnimationFrame(watchTabs);
-  const wanted = addressed().get("tab");
-  tabButtons().find((button) => button.id.match(TAB)[1] === wanted)?.click();
+  if (addressed().has("tab")) showTab(addressed());
   new MutationObserver(() => {
     const name = openTab()?.id.match(TAB)[1];
     if (name) toAddress({ tab: name === "explore" ? null : name });

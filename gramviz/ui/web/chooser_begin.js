@@ -2,10 +2,7 @@
 
 openAddressed();
 find(".gv-samples").replaceChildren(...config.samples.map(sampleButton));
-showCheckpoints();
-showPatches();
-showLayers();
-showCount();
+showRequest();
 find(".gv-link").addEventListener("click", copyLink);
 watchTabs();
 foldWhenNarrow(root);
@@ -13,4 +10,4 @@ find("details").addEventListener("toggle", redrawLinks);
 new ResizeObserver(redrawLinks).observe(find(".gv-forks"));
 
 // For tests and for the curious: which request is the newest, and whether one is about to be sent.
-root.gramviz = { token: () => request.token, waiting: () => timer !== 0 };
+root.gramviz = { token: () => request.token, waiting: () => timer !== 0, lead };

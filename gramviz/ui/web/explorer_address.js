@@ -12,27 +12,32 @@ document.addEventListener("gv-query", ({ detail: { query } }) => {
   toAddress({ pins: pins.join(";") || null, cls: query.cls ? "1" : null });
 });
 
-function pinsInAddress() {
-  const found = (addressed().get("pins") ?? "").split(";").map((text) => text.match(PIN)).filter(Boolean);
+function pinsOf(from) {
+  const found = (from.get("pins") ?? "").split(";").map((text) => text.match(PIN)).filter(Boolean);
   return found.slice(0, MOST_PINS).map(([, minus, x, y]) => ({ x: Number(x), y: Number(y), sign: minus ? -1 : 1 }));
 }
 
-/** Ask what the address asks; on other tabs as well. */
-function askAddressed() {
-  const pins = pinsInAddress(), cls = addressed().has("cls");
-  if (!pins.length && !cls) return;
+/** Ask what a state asks; on other tabs as well. */
+function askAs(from) {
+  const pins = pinsOf(from), cls = from.has("cls");
   query.adopt({ pins, cls, pointer: pins[0] ?? query.pointer });
   changed();
 }
 
-function settingsInAddress() {
+/** Ask what the address asks, if anything. */
+function askAddressed() {
   const from = addressed();
+  if (pinsOf(from).length || from.has("cls")) askAs(from);
+}
+
+function settleAs(from) {
   for (const name of SETTINGS) {
-    const control = form.elements[name];
-    if (!from.has(name)) continue;
-    if (control.type === "checkbox") control.checked = from.get(name) === "on";
-    else control.value = from.get(name); // what is no choice changes nothing
+    const control = form.elements[name], value = from.get(name) ?? usual[name];
+    if (control.type === "checkbox") control.checked = value === "on";
+    else control.value = value; // what is no choice
+    if (control instanceof RadioNodeList && !control.value) control.value = usual[name]; // leaves the usual one
   }
+  for (const name of ["a", "b"]) if (maps.has(from.get(name))) form.elements[name].value = from.get(name);
 }
 
 function rememberSettings() {
@@ -40,3 +45,10 @@ function rememberSettings() {
   const pairs = ["a", "b"].map((name) => [name, settings.view === "difference" ? settings[name] : null]);
   toAddress(Object.fromEntries([...parts, ...pairs]));
 }
+
+onLed((from) => {
+  settleAs(from);
+  applySettings();
+  rememberSettings();
+  if (shown) askAs(from);
+});

@@ -57,6 +57,18 @@ function sliderKnob(control, changed) {
   return make("div", "gv-knob", title, slider, field, ends);
 }
 
+/** A control that stands at a value at first. */
+function standingAt(control, value) {
+  return control.options ? { ...control, chosen: value } : { ...control, start: control.log ? Math.log10(value) : value };
+}
+
+/** A control's value as text says it; its usual one where the text is none. */
+function valueIn(control, text, usual = startOf(control)) {
+  if (text === null) return usual;
+  if (control.options) return control.options.some(([value]) => value === text) ? text : usual;
+  return read(control, text) ?? usual;
+}
+
 /** The value for which a slider stands at a position. */
 function valueAt(control, position) {
   return control.log ? Number((10 ** position).toPrecision(ROUND)) : position;

@@ -32,11 +32,31 @@ function showBasis(source) {
       "so that every number can be checked. " + heads);
 }
 
+/** The head's part of the address. */
+function remember({ checkpoint, source }) {
+  const shipped = config.checkpoints.some(({ id }) => id === checkpoint);
+  toAddress({
+    theory: shipped && checkpoint !== config.chosen.checkpoint ? checkpoint : null,
+    source: source === config.chosen.source ? null : source,
+  });
+}
+
+/** Stand as a state says; whether anything is new. */
+function stand(from) {
+  const before = JSON.stringify([select.value, form.elements.source.value]);
+  const there = checkpoints.some(({ id }) => id === from.get("theory"));
+  select.value = there ? from.get("theory") : config.chosen.checkpoint;
+  form.elements.source.value = from.get("source") ?? config.chosen.source;
+  if (!form.elements.source.value) form.elements.source.value = config.chosen.source;
+  return JSON.stringify([select.value, form.elements.source.value]) !== before;
+}
+
 function changed() {
   const { checkpoint = select.value, source } = Object.fromEntries(new FormData(form));
   select.disabled = source === "blackboard";
   showBasis(source);
   props.value = { checkpoint, source };
+  remember(props.value);
   document.dispatchEvent(new CustomEvent("gv-theory"));
 }
 
@@ -49,4 +69,8 @@ document.addEventListener("gv-own", ({ detail }) => {
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("input", changed);
 offerCheckpoints();
-showBasis("photograph");
+showBasis(config.chosen.source);
+if (stand(addressed())) changed();
+onLed((from) => {
+  if (stand(from)) changed();
+});

@@ -13,7 +13,7 @@ const TICKS = ["\u2264 0", "0.25", "0.5", "0.75", "1"];
 
 let shown = null; // the value on screen
 let tracks = new Map(); // branch -> Track
-let run = config.runs.find((name) => name === addressed().get("run")) ?? config.runs[0];
+let run = runOf(addressed());
 let asked = 0; // number of the newest request
 let stale = true; // whether the picture changed since
 let failed = false; // whether something of the newest request did not come
@@ -21,6 +21,10 @@ let wasOpen = false;
 let drawn = ""; // run and number of columns for which there are curves
 
 // ---- asking ----------------------------------------------------------------------------------------------------
+
+function runOf(from) {
+  return config.runs.find((name) => name === from.get("run")) ?? config.runs[0];
+}
 
 const isOpen = () => root.clientWidth > 0;
 
@@ -52,17 +56,22 @@ function wake() {
   }
 }
 
+function takeRun(name) {
+  if (name === run) return;
+  run = name;
+  toAddress({ run: run === config.runs[0] ? null : run });
+  stale = true;
+  showRuns();
+  wake();
+}
+
 function showRuns() {
   const buttons = config.runs.map((name) => {
     const button = make("button", "gv-button", name);
     button.type = "button";
     button.setAttribute("aria-pressed", name === run);
     button.addEventListener("click", () => {
-      run = name;
-      toAddress({ run: run === config.runs[0] ? null : run });
-      stale = true;
-      showRuns();
-      wake();
+      takeRun(name);
     });
     return button;
   });

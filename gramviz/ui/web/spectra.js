@@ -90,6 +90,7 @@ async function load(map, view) {
     showFailure("A map could not be loaded; please try again.");
   }
   offerNumbers();
+  settleNumbers();
   showStatus();
   schedule();
   drawMatrix();

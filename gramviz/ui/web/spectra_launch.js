@@ -18,6 +18,7 @@ new ResizeObserver(() => {
   schedule();
 }).observe(root);
 foldWhenNarrow(root);
+settleMapsAs(addressed());
 applySettings();
 showStatus();
 markNewPlots(".gv-spectrum");

@@ -12,14 +12,19 @@ let spot = null; // row and column of the matrix that are pointed at
 const one = () => maps.get(gramForm.elements.one.value), two = () => maps.get(gramForm.elements.two.value);
 const chosenOf = (name) => gramForm.querySelector('input[name="' + name + '"]:checked').value;
 
-/** Fill the two lists; at first the last checkpoint with Gram against the last one without. */
-function offerPair() {
+/** The two of the difference at first: the last checkpoint with Gram and the last one without. */
+function presetPair() {
   const { checkpoints } = shown;
   const latest = (test) => checkpoints.filter(test).sort((x, y) => x.step - y.step).pop()?.id;
-  const preset = {
+  return {
     one: latest(({ branch }) => branch.startsWith("gram")) ?? checkpoints.at(-1).id,
     two: latest(({ branch }) => branch === "plain") ?? checkpoints[0].id,
   };
+}
+
+/** Fill the two lists. */
+function offerPair() {
+  const { checkpoints } = shown, preset = presetPair();
   for (const name of ["one", "two"]) {
     const select = gramForm.elements[name];
     const chosen = maps.has(select.value) ? select.value : preset[name];

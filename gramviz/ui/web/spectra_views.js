@@ -111,6 +111,7 @@ function applySettings() {
   form.elements.strength.disabled = !overlay;
   setText(find(".gv-opacity output"), form.elements.strength.value + "\u2009%");
   for (const part of root.querySelectorAll("[data-shown]")) part.hidden = part.dataset.shown !== settings.shown;
+  rememberSpectra();
   schedule();
 }
 

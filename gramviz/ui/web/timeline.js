@@ -3,7 +3,19 @@
 const slider = find(".gv-slider"), playButton = find(".gv-play"), stopsBox = find(".gv-stops");
 const PATHS = { play: "M3 1.5v13l11-6.5z", pause: "M3 1.5h3.5v13H3zM9.5 1.5H13v13H9.5z" };
 const calm = matchMedia("(prefers-reduced-motion: reduce)"); // then the player goes from stop to stop, without blending
+let wanted = stepIn(addressed()); // the training step to stand at once there are stops
 const timeline = { stops: [], position: 0, playing: false, since: 0 };
+
+function stepIn(from) {
+  return Number(from.get("at") ?? NaN);
+}
+
+onLed((from) => {
+  pause();
+  wanted = stepIn(from);
+  takeRun(runOf(from));
+  if (!stale && timeline.stops.length) goTo(positionOf(wanted));
+});
 
 /** The training step at a position. */
 function stepAt(position) {
@@ -36,7 +48,6 @@ function goTo(position) {
  */
 function offerStops(steps, fork) {
   if (steps.join() === timeline.stops.join()) return;
-  const addressedStep = timeline.stops.length ? NaN : Number(addressed().get("at") ?? NaN);
   pause();
   timeline.stops = steps;
   slider.max = lastStop();
@@ -51,7 +62,8 @@ function offerStops(steps, fork) {
     return stop;
   }));
   stopsBox.classList.toggle("gv-many", steps.length > 7);
-  goTo(positionOf(addressedStep));
+  goTo(positionOf(wanted));
+  wanted = NaN;
 }
 
 function describePosition() {

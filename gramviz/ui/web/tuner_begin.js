@@ -2,7 +2,7 @@
 
 root.classList.add("gv-empty");
 showBar(find(".gv-bar"), table, TICKS);
-showPlan();
+standAs(addressed());
 showStatus();
 watch("value", update);
 update();

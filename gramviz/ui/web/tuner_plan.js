@@ -15,11 +15,7 @@ function blankPlan() {
 const infoOf = (id) => checkpoints.find((checkpoint) => checkpoint.id === id);
 
 function showPlan() {
-  const knob = (control) => {
-    const value = plan[control.name];
-    return control.options ? { ...control, chosen: value } : { ...control, start: control.log ? Math.log10(value) : value };
-  };
-  const knobs = config.controls.map(knob);
+  const knobs = config.controls.map((control) => standingAt(control, plan[control.name]));
   offerKnobs(find(".gv-first"), knobs.filter(({ name }) => FIRST.includes(name)), changed);
   offerKnobs(find(".gv-rest"), knobs.filter(({ name }) => !FIRST.includes(name)), changed);
   form.elements.control.checked = plan.control;
@@ -102,6 +98,7 @@ function settle() {
   const different = preset ? Object.keys(preset.plan).filter((name) => preset.plan[name] !== plan[name]) : [];
   setText(find(".gv-about"), preset ? preset.sentence + (different.length ? " Changed: " + different.join(", ") + "." : "") : "");
   setText(find(".gv-changed"), "");
+  rememberPlan();
 }
 
 const knobOf = (name) => form.querySelector('.gv-knobs [name="' + name + '"]')?.closest(".gv-knob, .gv-options");
