@@ -9,6 +9,7 @@ from gramviz.serving.engine import Engine
 from gramviz.ui.api import add_endpoints
 from gramviz.ui.chooser import MAX_UPLOAD_MB, chooser
 from gramviz.ui.files import Files
+from gramviz.ui.guide import guide
 from gramviz.ui.panels.explore import explore_panel
 from gramviz.ui.panels.finetune import finetune_panel
 from gramviz.ui.panels.spectra import spectra_panel
@@ -32,6 +33,7 @@ def build_page(engine: Engine, files: Files, first_sample: str = SAMPLES[0].id) 
     ) as page:
         with gr.Column(elem_classes="gv-page"):
             gr.HTML(MASTHEAD)
+            guide()
             choice = chooser(engine.checkpoints(), engine.default_ids(), first_sample)
             with gr.Tabs(elem_classes="gv-tabs"):
                 # all tabs stay in the page, so that what a visitor did on one is there when they come back

@@ -1,7 +1,7 @@
 import gradio as gr
 import pytest
 
-from gramviz.ui import chooser, explorer, player, spectra, theory, tuner
+from gramviz.ui import chooser, explorer, guide, player, spectra, theory, tuner
 from gramviz.ui.web import TEMPLATE_MARKS, WEB, read_template, web_component
 
 
@@ -19,6 +19,7 @@ def test_a_template_mark_is_refused():
 def test_every_script_is_used():
     parts = (
         *(chooser.SCRIPTS, explorer.SCRIPTS, player.SCRIPTS, spectra.SCRIPTS, spectra.TABLE_SCRIPTS),
+        guide.SCRIPTS,
         *(theory.HEAD_SCRIPTS, theory.CARD_SCRIPTS, tuner.SCRIPTS, ("tuner_reply.js",)),
     )
     used = {name for part in parts for name in part}

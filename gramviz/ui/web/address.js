@@ -6,7 +6,7 @@ const unsaid = (window.gramvizUnsaid ??= { parts: {}, timer: 0 }); // of all com
 /** What the address says now. */
 const addressed = () => new URLSearchParams(location.hash.slice(1));
 
-const OF_THE_VISITOR = ["sample", "own", "tour", "lecture", "only", "exercise"]; // what stays wherever a visitor is led
+const OF_THE_VISITOR = ["sample", "own", "tour"]; // what stays wherever a visitor is led
 
 /** Lead the page to a state, given as in an address. What it lacks is as usual; the picture stays unless it names one. */
 function lead(text) {

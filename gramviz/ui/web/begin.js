@@ -21,6 +21,7 @@ update();
 
 // For tests and for the curious: what is on screen, as numbers.
 root.gramviz = {
+  pair: () => ({ a: Array.from(pair.a.values), b: Array.from(pair.b.values) }),
   cosines: (id) => Array.from(maps.get(id).values),
   difference: () => Array.from(pair.difference.values),
   ready: () => Boolean(shown?.complete) && [...maps.values()].every((map) => map.rows && map.colours.common),

@@ -139,4 +139,4 @@ new ResizeObserver(wake).observe(root);
 watch("value", update);
 
 // For tests and for the curious.
-root.gramviz = { state: () => ({ asked, answered, stale, failed, values: { ...values }, settled: asked > 0 && asked === answered && !stale }) };
+root.gramviz = { state: () => ({ asked, answered, stale, failed, values: { ...values }, spoken: find(".gv-spoken").textContent, settled: asked > 0 && asked === answered && !stale }) };

@@ -1,0 +1,83 @@
+"""The guided tour: every step leads somewhere, asks, and answers from the live page."""
+
+from urllib.parse import parse_qs, urlparse
+
+import numpy as np
+import pytest
+
+from gramviz.data.samples import load
+from gramviz.ui.tour import STEPS
+from tests.browser.visitor import expected
+
+pytestmark = pytest.mark.browser
+
+TABS = {"explore": "Explore", "story": "Training story", "spectra": "Spectra", "theory": "Theory lab"}
+TABS["finetune"] = "Fine-tune"
+
+
+def state(visitor):
+    return visitor.page.evaluate("document.querySelector('.gv-guide').gramviz.state()")
+
+
+def answered(visitor, number):
+    """Choose an answer, and wait for what the page says to it."""
+    visitor.page.locator(".gv-quiz .gv-button").nth(number).click()
+    visitor.page.wait_for_function("document.querySelector('.gv-guide').gramviz.state().found !== null")
+    return visitor.text(".gv-reveal")
+
+
+def test_every_step_leads_to_its_tab_and_points_at_something(visit):
+    visitor = visit()
+    visitor.page.locator(".gv-enter").click()
+    for number, step in enumerate(STEPS):
+        assert state(visitor)["at"] == number
+        assert visitor.text(".gv-panel .gv-name") == step.title
+        name = TABS[parse_qs(step.state).get("tab", ["explore"])[0]]
+        visitor.page.locator(f'[role=tab][aria-selected="true"]:has-text("{name}")').first.wait_for()
+        visitor.page.locator(f"{step.look}.gv-pointed").first.wait_for(state="attached")
+        if step.right is not None and not step.judge:
+            wrong = (step.right + 1) % len(step.options)
+            assert answered(visitor, wrong).startswith("Not so")
+            assert visitor.page.locator(".gv-quiz .gv-right").count() == 1
+        visitor.page.locator(".gv-forth").click()
+    assert state(visitor)["at"] is None
+    assert visitor.page.locator(".gv-panel").is_hidden()
+
+
+def test_a_right_answer_is_told_from_a_wrong_one_by_the_picture_itself(visit, address):
+    number = next(i for i, step in enumerate(STEPS) if step.judge == "pinned_mean")
+    visitor = visit(f"{address}#tour={number + 1}")
+    rows, columns = visitor.state["grid"]
+    assert visitor.state["view"] == "difference"
+    asked = (rows // 2) * columns + columns // 2
+    chosen = {name: visitor.page.locator(f'select[name="{name}"]').input_value() for name in ("a", "b")}
+    means = {name: np.mean(expected(load("chelsea"), key, columns, [asked])) for name, key in chosen.items()}
+    right = 0 if means["a"] > means["b"] else 1
+    said = answered(visitor, right)
+    assert said.startswith("Right.")
+    for mean in means.values():
+        assert f"{mean:.3f}".replace("-", "\u2212") in said
+
+
+def test_the_tour_can_be_left_and_joined_again(visit):
+    visitor = visit()
+    visitor.page.locator(".gv-enter").click()
+    visitor.page.locator(".gv-forth").click()
+    visitor.page.locator(".gv-leave").click()
+    assert visitor.page.locator(".gv-panel").is_hidden()
+    visitor.page.wait_for_function("!location.hash.includes('tour')")
+    visitor.page.get_by_role("button", name="continue the tour").click()
+    assert state(visitor)["at"] == 1
+    assert "tour=2" in urlparse(visitor.page.url).fragment
+
+
+def test_a_link_that_holds_a_state_beside_its_step_opens_that_state(visit, address):
+    visitor = visit(f"{address}#tour=2&pins=0.1,0.1&scale=signed")
+    assert state(visitor)["at"] == 1
+    assert visitor.state["scale"] == "signed"
+    assert [(pin["x"], pin["y"]) for pin in visitor.state["pins"]] == [(0.1, 0.1)]
+
+
+@pytest.mark.parametrize("junk", ["0", "99", "x", "1.5", ""])
+def test_a_step_that_there_is_not_opens_no_tour(visit, address, junk):
+    assert visit(f"{address}#tour={junk}").page.locator(".gv-panel").is_hidden()
