@@ -11,6 +11,7 @@ let at = stepOf(addressed()); // number of the step, from 0; null where the tour
 let left = 0; // the step at which it was left
 let chosen = null; // the answer that was given to this step
 let found = null; // what the page answered
+let fresh = true; // whether the page is still to be scrolled to what the step is about
 let timer = 0, pointing = 0;
 
 function stepOf(from) {
@@ -29,6 +30,7 @@ function go(number) {
 /** Show the step anew, without an answer. */
 function begin() {
   chosen = found = null;
+  fresh = true;
   clearTimeout(timer);
   show();
   find(".gv-name").focus({ preventScroll: true });
@@ -80,8 +82,13 @@ function show() {
 function point(step) {
   clearTimeout(pointing);
   const node = document.querySelector(step.look);
-  if (node) node.classList.add("gv-pointed");
-  else pointing = setTimeout(point, LOOK_EVERY, step);
+  if (!node?.clientWidth) {
+    pointing = setTimeout(point, LOOK_EVERY, step);
+    return;
+  }
+  node.classList.add("gv-pointed");
+  if (fresh) node.scrollIntoView({ block: "start" });
+  fresh = false;
 }
 
 /** Only where it differs, so that a screen reader is told once. */
