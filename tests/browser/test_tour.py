@@ -7,7 +7,8 @@ import pytest
 
 from gramviz.data.samples import load
 from gramviz.ui.tour import STEPS
-from tests.browser.visitor import expected
+from tests.browser.visitor import INFO, expected
+from tests.ui.fake_engine import features
 
 pytestmark = pytest.mark.browser
 
@@ -57,6 +58,30 @@ def test_a_right_answer_is_told_from_a_wrong_one_by_the_picture_itself(visit, ad
     assert said.startswith("Right.")
     for mean in means.values():
         assert f"{mean:.3f}".replace("-", "\u2212") in said
+
+
+def pairs_mean(key, patches=28):
+    """Mean cosine of two different patches, in float64."""
+    x = features(load("chelsea"), INFO[key], patches)[:-1]
+    gram = x @ x.T
+    return (gram.sum() - np.trace(gram)) / (len(x) * (len(x) - 1))
+
+
+def test_what_training_did_is_answered_from_the_maps_of_the_run(visit, address):
+    number = next(i for i, step in enumerate(STEPS) if step.judge == "mean_similarity")
+    visitor = visit(f"{address}#tour={number + 1}")
+    visitor.page.wait_for_function("document.querySelector('.gv-player')?.gramviz?.ready()")
+    run = next(iter(INFO.values())).run
+    ends = [
+        max((i for i in INFO.values() if i.run == run and i.branch == branch), key=lambda i: i.step)
+        for branch in ("trunk", "plain")
+    ]
+    before, after = (pairs_mean(info.id) for info in ends)
+    right = 2 if abs(after - before) <= 0.02 else 0 if after > before else 1
+    said = answered(visitor, right)
+    assert said.startswith("Right.")
+    assert f"from {before:.3f}" in said.replace("\u2212", "-")
+    assert f"to {after:.3f}" in said.replace("\u2212", "-")
 
 
 def test_the_tour_can_be_left_and_joined_again(visit):
