@@ -166,7 +166,7 @@ def test_a_picture_can_be_taken_with_the_camera(visit):
 
 
 NAMELESS = """() => {
-    const controls = document.querySelectorAll('.gv :is(button, input, select, summary, [tabindex])');
+    const controls = document.querySelectorAll('.gv :is(button, input, select, summary, [tabindex="0"])');
     const name = (node) => node.getAttribute('aria-label') || node.title || node.textContent
         || node.closest('label')?.textContent || node.querySelector('img')?.alt;
     return [...controls].filter((node) => !name(node)?.trim()).map((node) => node.outerHTML);

@@ -32,7 +32,7 @@ def test_every_step_leads_to_its_tab_and_points_at_something(visit):
     visitor.page.locator(".gv-enter").click()
     for number, step in enumerate(STEPS):
         assert state(visitor)["at"] == number
-        assert visitor.text(".gv-panel .gv-name") == step.title
+        assert visitor.text(".gv-step-name") == step.title
         name = TABS[parse_qs(step.state).get("tab", ["explore"])[0]]
         visitor.page.locator(f'[role=tab][aria-selected="true"]:has-text("{name}")').first.wait_for()
         visitor.page.locator(f"{step.look}.gv-pointed").first.wait_for(state="attached")

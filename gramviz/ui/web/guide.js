@@ -33,7 +33,7 @@ function begin() {
   fresh = true;
   clearTimeout(timer);
   show();
-  find(".gv-name").focus({ preventScroll: true });
+  find(".gv-step-name").focus({ preventScroll: true });
 }
 
 function leave() {
@@ -67,9 +67,9 @@ function show() {
   for (const each of document.querySelectorAll(".gv-pointed")) each.classList.remove("gv-pointed");
   clearTimeout(pointing);
   if (!step) return;
-  setText(find(".gv-count"), "Step " + (at + 1) + " of " + config.steps.length);
-  setText(find(".gv-name"), step.title);
-  fill(find(".gv-told"), step.text);
+  setText(find(".gv-step-at"), "Step " + (at + 1) + " of " + config.steps.length);
+  setText(find(".gv-step-name"), step.title);
+  fill(find(".gv-step-text"), step.text);
   fill(find(".gv-ask"), step.ask);
   find(".gv-options").replaceChildren(...step.options.map(optionButton));
   fill(find(".gv-reveal"), revealed(step));
