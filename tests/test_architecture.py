@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "gramviz"
 LEVELS = {
+    "__version__": 0,
     "errors": 0,
     "gram": 1,
     "vit": 2,

@@ -1,0 +1,4 @@
+// The page's beginning: everything it is made of is there.
+
+showQuery();
+render();
