@@ -25,10 +25,11 @@ PATCHES, GRID = 14, (9, 14)
 COUNT = GRID[0] * GRID[1]
 IDS = [info.id for info in CHECKPOINTS]
 CAPTION = "Chelsea the cat. scikit-image. CC0."
+ONE = Query((31,))
 INFO = {info.id: info for info in CHECKPOINTS}
 
 
-def made(query=Query((31,)), ids=IDS, picture=PICTURE, patches=PATCHES):
+def made(query=ONE, ids=IDS, picture=PICTURE, patches=PATCHES):
     views = tuple(FakeEngine().compare(picture, ids, patches))
     return MapSet(picture, CAPTION, views, query)
 
@@ -42,7 +43,7 @@ def exact(key, query, picture=PICTURE, patches=PATCHES):
     return x[:-1] @ asked / np.linalg.norm(asked)
 
 
-QUERIES = [Query((31,)), Query((0, 5, 31), (100,)), Query((COUNT,)), Query((), (7,))]
+QUERIES = [ONE, Query((0, 5, 31), (100,)), Query((COUNT,)), Query((), (7,))]
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=str)
@@ -92,7 +93,8 @@ def test_settings_name_all_that_the_maps_depend_on():
 def test_csv_has_every_cosine():
     query = QUERIES[1]
     lines = tables.as_csv(made(query)).decode().splitlines()
-    assert lines[0].startswith("# gramviz") and CAPTION in lines[0]
+    assert lines[0].startswith("# gramviz")
+    assert CAPTION in lines[0]
     rows = list(csv.DictReader(lines[1:]))
     assert len(rows) == len(IDS) * COUNT
     for key in IDS:
@@ -330,7 +332,7 @@ def test_four_maps_of_32_by_32_stay_below_5_mb():
     picture = picture_from_array(noise)
     views = tuple(FakeEngine(width=384).compare(picture, IDS[:4], 32))
     data = as_html(MapSet(picture, "", views, Query((0,))), Appearance())
-    assert views[0].grid == (32, 32) and views[0].rank == 384
+    assert (views[0].grid, views[0].rank) == ((32, 32), 384)
     assert len(data) < 5_000_000
 
 
