@@ -20,9 +20,25 @@ from gramviz.vit.images import Picture, to_jpeg
 
 PREFIX = "files"  # of addresses, relative to the page's
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,80}")
-TYPES = {".jpg": "image/jpeg", ".zip": "application/zip"}
+TYPES = {
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+    ".pdf": "application/pdf",
+    ".zip": "application/zip",
+    ".csv": "text/csv",
+    ".json": "application/json",
+    ".html": "text/html",
+}
 # The address tells the content, so it need not be asked for again; what is a visitor's own stays in their browser.
-HEADERS = {"Cache-Control": "private, max-age=86400, immutable", "X-Content-Type-Options": "nosniff"}
+# None is opened as a page of ours: scripts and pictures take what they fetch all the same.
+HEADERS = {
+    "Cache-Control": "private, max-age=86400, immutable",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Disposition": "attachment",
+}
 GONE = "This file is not kept any more; please ask for the picture again."
 
 

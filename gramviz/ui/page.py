@@ -8,9 +8,11 @@ from gramviz.data.samples import SAMPLES
 from gramviz.serving.engine import Engine
 from gramviz.ui.api import add_endpoints
 from gramviz.ui.chooser import MAX_UPLOAD_MB, chooser
+from gramviz.ui.exporter import exporter
 from gramviz.ui.files import Files
 from gramviz.ui.guide import guide
 from gramviz.ui.panels.explore import explore_panel
+from gramviz.ui.panels.exporting import connect_export
 from gramviz.ui.panels.finetune import finetune_panel
 from gramviz.ui.panels.spectra import spectra_panel
 from gramviz.ui.panels.story import story_panel
@@ -32,8 +34,10 @@ def build_page(engine: Engine, files: Files, first_sample: str = SAMPLES[0].id) 
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(CACHE_CHECK, CACHE_AGE)
     ) as page:
         with gr.Column(elem_classes="gv-page"):
-            gr.HTML(MASTHEAD)
-            guide()
+            with gr.Row(elem_classes="gv-top"):
+                gr.HTML(MASTHEAD)
+                guide()
+                exports = exporter()
             choice = chooser(engine.checkpoints(), engine.default_ids(), first_sample)
             with gr.Tabs(elem_classes="gv-tabs"):
                 # all tabs stay in the page, so that what a visitor did on one is there when they come back
@@ -47,6 +51,7 @@ def build_page(engine: Engine, files: Files, first_sample: str = SAMPLES[0].id) 
                     theory_panel(engine, files, choice)
                 with gr.Tab("Fine-tune", elem_id="gv-finetune", render_children=True):
                     finetune_panel(page, engine, files, choice)
+        connect_export(exports, engine, files, choice)
         add_endpoints(engine)
     page.queue(max_size=WAITING)
     share_descriptions(page)

@@ -25,6 +25,6 @@ root.gramviz = {
   cosines: (id) => Array.from(maps.get(id).values),
   difference: () => Array.from(pair.difference.values),
   ready: () => Boolean(shown?.complete) && [...maps.values()].every((map) => map.rows && map.colours.common),
-  state: () => ({ ...settings, pins: query.pins, cls: query.cls, grid: shown?.grid, key: shown?.key, token: shown?.token }),
+  state: () => ({ ...settings, pins: query.pins, cls: query.cls, pointer: query.pointer, run: shown?.checkpoints[0].run, grid: shown?.grid, key: shown?.key, token: shown?.token }),
   render,
 };

@@ -23,6 +23,6 @@ root.gramviz = {
   cosines: (branch) => Array.from(tracks.get(branch).values),
   ready: isComplete,
   frames: (branch) => tracks.get(branch)?.frames.map((frame) => ({ step: frame.step, branch: frame.branch, measures: frame.measures })) ?? [],
-  state: () => ({ position: timeline.position, stops: timeline.stops, playing: timeline.playing, pins: query.pins, cls: query.cls, grid: shown?.grid, key: shown?.key, run, asked }),
+  state: () => ({ position: timeline.position, stops: timeline.stops, playing: timeline.playing, pins: query.pins, cls: query.cls, pointer: query.pointer, grid: shown?.grid, key: shown?.key, run, asked }),
   goTo,
 };
