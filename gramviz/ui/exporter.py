@@ -17,6 +17,7 @@ from gramviz.ui.exports.maps import Query
 from gramviz.ui.exports.painted import Appearance
 from gramviz.ui.pictures import film
 from gramviz.ui.pictures.files import FORMATS
+from gramviz.ui.teaching import TABS
 from gramviz.ui.web import web_component
 
 SCRIPTS = ("text.js", "exporter.js")
@@ -29,7 +30,6 @@ WHATS: Mapping[str, tuple[str, ...]] = {
     "numbers": tables.FORMATS,
     "page": ("html",),
 }
-TABS = ("explore", "story", "spectra", "theory", "finetune")
 DAMAGED = "The request was incomplete; please open the page again."
 
 

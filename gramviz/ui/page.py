@@ -18,6 +18,7 @@ from gramviz.ui.panels.spectra import spectra_panel
 from gramviz.ui.panels.story import story_panel
 from gramviz.ui.panels.theory import theory_panel
 from gramviz.ui.sessions import MOST, share_descriptions
+from gramviz.ui.teaching import TABS, teaching
 from gramviz.ui.theme import page_css, theme
 
 TITLE = "gramviz"
@@ -36,20 +37,21 @@ def build_page(engine: Engine, files: Files, first_sample: str = SAMPLES[0].id) 
         with gr.Column(elem_classes="gv-page"):
             with gr.Row(elem_classes="gv-top"):
                 gr.HTML(MASTHEAD)
-                guide()
+                guide(engine.checkpoints())
+                teaching(engine.checkpoints())
                 exports = exporter()
             choice = chooser(engine.checkpoints(), engine.default_ids(), first_sample)
             with gr.Tabs(elem_classes="gv-tabs"):
                 # all tabs stay in the page, so that what a visitor did on one is there when they come back
-                with gr.Tab("Explore", elem_id="gv-explore", render_children=True):
+                with gr.Tab(TABS["explore"], elem_id="gv-explore", render_children=True):
                     explore_panel(page, engine, files, choice)
-                with gr.Tab("Training story", elem_id="gv-story", render_children=True):
+                with gr.Tab(TABS["story"], elem_id="gv-story", render_children=True):
                     story_panel(engine, files, choice)
-                with gr.Tab("Spectra", elem_id="gv-spectra", render_children=True):
+                with gr.Tab(TABS["spectra"], elem_id="gv-spectra", render_children=True):
                     spectra_panel(engine, files, choice)
-                with gr.Tab("Theory lab", elem_id="gv-theory", render_children=True):
+                with gr.Tab(TABS["theory"], elem_id="gv-theory", render_children=True):
                     theory_panel(engine, files, choice)
-                with gr.Tab("Fine-tune", elem_id="gv-finetune", render_children=True):
+                with gr.Tab(TABS["finetune"], elem_id="gv-finetune", render_children=True):
                     finetune_panel(page, engine, files, choice)
         connect_export(exports, engine, files, choice)
         add_endpoints(engine)

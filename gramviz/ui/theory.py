@@ -85,11 +85,18 @@ def _control(control: Slider | Choice, depth: int) -> dict[str, Any]:
     }
 
 
-def answer(token: int, error: str | None, spoken: str = "", height: int = 0) -> dict[str, Any]:
-    """The value of a card: the number of its request, what went wrong, what a screen reader says, and how high the
-    plot beside it is, in pixels.
+def answer(
+    token: int,
+    error: str | None,
+    spoken: str = "",
+    height: int = 0,
+    numbers: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """The value of a card: the number of its request, what went wrong, what a screen reader says, how high the plot
+    beside it is, in pixels, and the numbers that were found, by name.
     """
-    return {"token": token, "error": error, "spoken": spoken, "height": height}
+    told = {"token": token, "error": error, "spoken": spoken, "height": height}
+    return {**told, "numbers": dict(numbers or {})}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 class Step:
     """A step. state: where the page is led; look: CSS selector of what is pointed at.
 
-    ask: the question; options: possible answers. right: number of the right one, or None where `judge` finds it.
+    ask: the question; options: possible answers, none where the page is to be brought into a state that `judge`
+    checks. right: number of the right one, or None where `judge` finds it.
     reveal: why. after: where the page is led once it is answered; "" where it stays.
     """
 

@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from gramviz.errors import InputError
-from gramviz.ui.exporter import TABS, WHATS, Wish
+from gramviz.ui.exporter import WHATS, Wish
 from gramviz.ui.exports.maps import Query
 from gramviz.ui.panels.explore import UNEXPECTED
 from gramviz.ui.panels.exporting import exported
+from gramviz.ui.teaching import TABS
 from tests.ui.fake_engine import FakeEngine, checkpoint, features
 from tests.ui.test_exports import INFO
 

@@ -5,6 +5,7 @@ Nothing of a visitor is kept here.
 """
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -89,5 +90,7 @@ def _picture(engine: Engine, value: Any, question: Question, files: Files) -> Pi
 def _shown(finding: Finding, question: Question) -> list[Any]:
     drawn = figure(finding.charts, question.columns)
     spoken = f"{verdict_word(finding)}: {finding.because}"
-    value = answer(question.token, None, spoken, int(drawn.layout.height) if drawn else 0)
+    found = {number.name: number.value for number in finding.numbers if math.isfinite(number.value)}
+    height = int(drawn.layout.height) if drawn else 0
+    value = answer(question.token, None, spoken, height, found)
     return [value, verdict(finding), drawn, details(finding, question.columns)]

@@ -6,7 +6,7 @@ const unsaid = (window.gramvizUnsaid ??= { parts: {}, timer: 0 }); // of all com
 /** What the address says now. */
 const addressed = () => new URLSearchParams(location.hash.slice(1));
 
-const OF_THE_VISITOR = ["sample", "own", "tour"]; // what stays wherever a visitor is led
+const OF_THE_VISITOR = ["sample", "own", "tour", "exercise", "lecture", "only", "hide"]; // what stays wherever a visitor is led
 
 /** Lead the page to a state, given as in an address. What it lacks is as usual; the picture stays unless it names one. */
 function lead(text) {
@@ -39,8 +39,10 @@ function sayAddress() {
   write(all);
 }
 
+/** As text, with what may stand behind the # as it is, so that people can read it. */
+const readable = (all) => String(all).replaceAll("%2F", "/").replaceAll("%2C", ",").replaceAll("%3B", ";");
+
 function write(all) {
-  // what may stand behind the # as it is, so that people can read it
-  const text = String(all).replaceAll("%2F", "/").replaceAll("%2C", ",").replaceAll("%3B", ";");
+  const text = readable(all);
   history.replaceState(history.state, "", location.pathname + location.search + (text && "#" + text));
 }

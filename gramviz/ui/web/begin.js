@@ -22,6 +22,7 @@ update();
 // For tests and for the curious: what is on screen, as numbers.
 root.gramviz = {
   pair: () => ({ a: Array.from(pair.a.values), b: Array.from(pair.b.values) }),
+  rows: (id) => (maps.get(id)?.rows ? { rows: maps.get(id).rows, rank: maps.get(id).rank } : null),
   cosines: (id) => Array.from(maps.get(id).values),
   difference: () => Array.from(pair.difference.values),
   ready: () => Boolean(shown?.complete) && [...maps.values()].every((map) => map.rows && map.colours.common),

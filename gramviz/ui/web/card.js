@@ -14,6 +14,7 @@ let stale = true; // whether something changed since
 let failed = false;
 let inSight = false;
 let wasOpen = false;
+let found = null; // numbers of the newest answer by name
 let drawnIn = 0; // columns of the charts that were asked for last
 let timer = 0;
 
@@ -95,6 +96,7 @@ function update() {
   find(".gv-trouble").hidden = !failed;
   if (!failed) {
     setText(find(".gv-spoken"), value.spoken);
+    found = value.numbers;
     theorem().classList.add("gv-answered"); // a class, since :has() makes every plot of the page slow to mount
     plotBox().style.minHeight = value.height + "px"; // Gradio takes the old plot away before the new one is there
     theorem().classList.toggle("gv-chartless", !value.height);
@@ -139,4 +141,4 @@ new ResizeObserver(wake).observe(root);
 watch("value", update);
 
 // For tests and for the curious.
-root.gramviz = { state: () => ({ asked, answered, stale, failed, values: { ...values }, spoken: find(".gv-spoken").textContent, settled: asked > 0 && asked === answered && !stale }) };
+root.gramviz = { state: () => ({ asked, answered, stale, failed, values: { ...values }, numbers: found, spoken: find(".gv-spoken").textContent, settled: asked > 0 && asked === answered && !stale }) };

@@ -10,6 +10,7 @@ let accepted = pictureOf(request); // the last picture that the server could use
 let checkpoints = config.checkpoints; // and the visitor's own, once there are some
 let layouts = [];
 let timer = 0;
+let heard = false; // whether the server has answered anything yet
 let lastSample = config.preset.sample; // what a link shows where the picture is the visitor's own
 
 /** Ask for the request as it now stands: an older one is stopped first, then the new one starts. */
@@ -17,7 +18,7 @@ function send(delay) {
   clearTimeout(timer);
   timer = setTimeout(() => {
     timer = 0;
-    trigger("stop");
+    if (heard) trigger("stop"); // what the page asks as it opens cannot be stopped before
     ask();
   }, delay);
 }
@@ -50,6 +51,7 @@ function showChoice(picture) {
 
 // the explorer tells what came of a request: one that failed falls back to the last picture that could be used
 document.addEventListener("gv-answer", ({ detail }) => {
+  heard = true;
   if (detail.token !== request.token) return;
   if (detail.met) accepted = pictureOf(request);
   else {

@@ -40,12 +40,7 @@ function openAddressed() {
   if (addressed().has("own")) say("This link was made with a picture of one\u2019s own, which stays with its owner; it shows a sample instead.");
   request = { ...request, ...asked };
   rememberRequest();
-  if (JSON.stringify(asked) === JSON.stringify(config.preset)) return;
-  // Once all is there, and without `stop`: what the page asks as it opens cannot be stopped yet.
-  timer = setTimeout(() => {
-    timer = 0;
-    ask();
-  });
+  if (JSON.stringify(asked) !== JSON.stringify(config.preset)) send(0);
 }
 
 onLed((from) => {

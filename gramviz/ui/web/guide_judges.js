@@ -58,6 +58,6 @@ const JUDGES = {
 
 function judged({ judge, right }) {
   const [name, argument] = judge.split(":");
-  const found = judge ? JUDGES[name](argument) : { said: "" };
+  const found = judge ? (JUDGES[name] ?? EXERCISES[name])(argument) : { said: "" };
   return found && { right: right ?? found.right, said: found.said };
 }

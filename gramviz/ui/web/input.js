@@ -25,6 +25,11 @@ function showQuery() {
   schedule();
 }
 
+// a presenter's key
+document.addEventListener("gv-pin", () => {
+  if (shown && root.clientWidth) pinAt(query.pointer, "pin");
+});
+
 // what is pinned on one tab is pinned on all
 document.addEventListener("gv-query", ({ detail }) => {
   if (detail.from === root) return;

@@ -29,6 +29,7 @@ wake();
 // For tests and for the curious: what is on screen, as numbers.
 root.gramviz = {
   ready: () => shown?.token === asked && !stale && isComplete() && Boolean(drawnMatrix) && !drawing,
+  shares: (id) => (maps.get(id)?.data ? Array.from(maps.get(id).part("numbers", 1)) : null),
   values: (id) => Array.from(maps.get(id).values),
   matrix: () => ({ order: drawnMatrix.order, values: Array.from(drawnMatrix.values), milliseconds: drawnMatrix.milliseconds }),
   state: () => ({ ...settings, grid: shown?.grid, key: shown?.key, asked, spot, place }),

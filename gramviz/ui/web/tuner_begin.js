@@ -12,6 +12,7 @@ root.gramviz = {
   state: () => ({ phase, asked, run, plan: { ...plan }, pinned, ranges: { ...ranges }, kept: kept.map(({ id }) => id), files: files.length }),
   cosines: (name) => Array.from(maps.get(name)?.values ?? []),
   look: (name) => looks.get(name) ?? null,
+  rows: (arm) => [...of(series.rows, arm)].map(([step, [total, ...losses]]) => ({ step, total, ...Object.fromEntries(config.losses.map((name, i) => [name, losses[i]])) })),
   steps: (arm) => [...of(series.rows, arm).keys()],
   bytes: () => JSON.stringify(props.value ?? null).length,
 };
