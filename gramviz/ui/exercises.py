@@ -79,7 +79,7 @@ EXERCISES: tuple[Step, ...] = (
         "Enough Gram, and not too much",
         "Here the DINO loss trains on from the last step without Gram, beside a control with Gram weight 0. The Gram "
         "weight is now too low.",
-        "tab=finetune&plan.dino=1&plan.gram=0&plan.control=on&plan.steps=40",
+        "tab=finetune&plan.dino=1&plan.gram=0.5&plan.control=on&plan.steps=40",
         ".gv-tuner .gv-plan",
         "Find a Gram weight with which the Gram distance ends at no more than half the control\u2019s, and the DINO "
         "loss of the last ten steps within 5 % of it.",

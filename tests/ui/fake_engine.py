@@ -52,6 +52,7 @@ def checkpoint(branch: str, step: int, run: str = "small") -> CheckpointInfo:
         title=f"{run}, {branch}, step {step}",
         network=NETWORK,
         shown=shown,
+        heads="heads.safetensors" if branch == "plain" else None,
     )
 
 
@@ -103,7 +104,8 @@ class FakeEngine:
         self.tunings.append((visitor, request))
         self.wishes[visitor] = []
         yield Waiting(2)
-        yield Begun(number, grid, plan.steps, ("tuned",), 3)
+        arms = ("tuned", "control") if plan.control else ("tuned",)
+        yield Begun(number, grid, plan.steps, arms, 3)
         yield Frame(0, plan.steps, 0.0, None, False, (), tuple(self._looks(request, grid, 0, request.pinned)))
         for step in range(1, plan.steps + 1):
             if (pace := self.steps) is not None:
@@ -111,10 +113,13 @@ class FakeEngine:
             wishes = self.wishes.get(visitor, ["stop"])
             if "stop" in wishes:
                 break
-            row = Row("tuned", step, {"gram": 1 / step}, 1 / step, 0.1)
+            # a weight of more than 10 harms the DINO loss
+            dino = {"tuned": 5.0 + (plan.gram > 10), "control": 5.0}
+            losses = {arm: {"gram": 1 / step} | ({"dino": dino[arm]} if plan.dino else {}) for arm in arms}
+            rows = tuple(Row(arm, step, losses[arm], 1 / step, 0.1) for arm in arms)
             looks = tuple(self._looks(request, grid, step, request.pinned))[2:]
             paused = bool(wishes) and wishes[-1] == "pause"
-            yield Frame(step, plan.steps, 0.1 * step, 1.0, paused, (row,), looks)
+            yield Frame(step, plan.steps, 0.1 * step, 1.0, paused, rows, looks)
         start = self._info(plan.start)
         own = dataclasses.replace(
             start,
@@ -164,12 +169,21 @@ class FakeEngine:
     ) -> Iterator[Looked]:
         count, index = grid[0] * grid[1], pinned or 0
         measures = dict.fromkeys(("cls_alignment", "mean_similarity", "effective_rank", "top1_energy"), 0.5)
-        for name, shade in (("teacher", 40), ("start", 200), ("tuned", max(0, 200 - step))):
+        fallen = max(0, round(200 - step * request.plan.gram))
+        shades = {"teacher": 40, "start": 200, "tuned": fallen}
+        if request.plan.control:
+            shades["control"] = 200
+        for name, shade in shades.items():
             cosines = np.full(count, shade, np.uint8)
             cosines[index] = 255
             told = {**measures, "gram_distance": shade / 255}
             yield Looked(
-                name, step if name == "tuned" else 0, index, cosines.tobytes(), (0.5, 0.25, 0.1), told
+                name,
+                step if name in ("tuned", "control") else 0,
+                index,
+                cosines.tobytes(),
+                (0.5, 0.25, 0.1),
+                told,
             )
 
     def default_ids(self) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ function wake() {
   const opened = isOpen() && !wasOpen;
   wasOpen = isOpen();
   if (!wasOpen) return;
-  if (stale || (failed && opened)) {
+  if ((stale || (failed && opened)) && mayAsk()) {
     stale = false;
     showFailure(null);
     asked += 1;

@@ -35,7 +35,7 @@ const columns = () => (root.clientWidth >= 1200 ? 4 : root.clientWidth >= 640 ? 
 function wake() {
   const opened = isOpen() && !wasOpen;
   wasOpen = isOpen();
-  if (!wasOpen || !(stale || columns() !== roomFor || (failed && opened))) return;
+  if (!wasOpen || !(stale || columns() !== roomFor || (failed && opened)) || !mayAsk()) return;
   stale = false;
   roomFor = columns();
   showFailure(null);
