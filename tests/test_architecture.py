@@ -77,6 +77,7 @@ def test_the_rule_reader_sees_nested_and_plain_imports(tmp_path):
 def test_the_top_level_holds_only_what_was_agreed():
     agreed = {
         "app.py",
+        "docs",
         "gramviz",
         "models",
         "tests",

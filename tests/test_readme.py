@@ -1,16 +1,25 @@
 """README keeps its word: the Space's front matter, the commands and the examples."""
 
 import dataclasses
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
-from gramviz.__main__ import _parser
+from PIL import Image
+
+from gramviz.__main__ import _parser, main
 from gramviz.data.samples import load
 from gramviz.serving.engine import Engine
 from gramviz.serving.settings import Settings
+from gramviz.ui.exercises import EXERCISES
+from gramviz.ui.teaching import PARTS, TABS
+from gramviz.ui.tour import STEPS
 from gramviz.vit.images import to_jpeg
-from tests.ui.live import serving
+from tests.load.service import wait_for
+from tests.ui.live import free_port, serving
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -49,14 +58,107 @@ def test_the_sdk_version_is_the_pinned_gradio():
     assert tuple(map(int, high.split("."))) == (int(major), int(minor) + 1)
 
 
-def test_every_gramviz_command_in_it_is_one_that_the_parser_takes():
-    shell = "\n".join(blocks("sh")).replace("\\\n", " ")
-    commands = [
-        shlex.split(line, comments=True) for line in shell.splitlines() if line.startswith("gramviz ")
+def commands():
+    """The lines of all shell examples as words, without what is said beside them."""
+    lines = "\n".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+# What cannot be run as it stands, for want of data, hours, machines or a network, and the test that runs the same on
+# a small scale (or, for other programs' commands, none).
+ELSEWHERE = {
+    "make run": "tests/test_readme.py::test_the_page_starts_as_a_space_starts_it",
+    "make test": ".ci/run::exec make test",
+    "gramviz train --recipe": "tests/test_cli.py::test_a_recipe_trains_its_arms_and_tells_its_speed",
+    "gramviz collect": "tests/test_cli.py::test_train_fork_collect_list_and_measure",
+    "gramviz measure": "tests/test_cli.py::test_measure_run_folders_and_go_on",
+    "gramviz curves": "tests/test_cli.py::test_curves_draws_a_runs_measures",
+    "gramviz serve --engine ray": "tests/serving/test_ray.py::test_the_engine_over_it_answers_the_page",
+    "pip install": "tests/test_packaging.py::test_the_command_is_there",
+    "ray start": "",
+    "ray get-auth-token": "",
+    "export RAY_AUTH_MODE=token": "",
+}
+
+
+def test_every_command_is_run_here_or_by_a_test_that_there_is(tmp_path, monkeypatch, capsys):
+    (tmp_path / "photo.jpg").write_bytes(to_jpeg(load("chelsea")))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRAMVIZ_DEVICE", "cpu")
+    run = []
+    for words in commands():
+        line = shlex.join(words)
+        if words[0] == "gramviz":
+            _parser().parse_args(words[1:])
+        proof = [test for start, test in ELSEWHERE.items() if line.startswith(start)]
+        if line.startswith("gramviz train --recipes"):
+            proof = []
+        if not proof:
+            assert words[0] == "gramviz", line
+            assert main(words[1:]) == 0, line
+            run.append(line)
+        elif proof[0]:
+            file, test = proof[0].split("::")
+            text = (ROOT / file).read_text(encoding="utf-8")
+            assert (f"def {test}(" if file.endswith(".py") else test) in text, line
+    assert len(run) == 6
+    assert (tmp_path / "spectrum.png").read_bytes().startswith(b"\x89PNG")
+    said = capsys.readouterr().out
+    for word in ("caltech-d128", "effective_rank", "lemma1", "lemma2"):
+        assert word in said
+
+
+def test_the_page_starts_as_a_space_starts_it(tmp_path):
+    port = free_port()
+    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(tmp_path)}
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            wait_for(f"http://127.0.0.1:{port}/", process, log, 120)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def test_its_pictures_are_there_and_move():
+    (picture,) = re.findall(r"!\[[^]]{20,}\]\((docs/[\w.-]+)\)", README)
+    with Image.open(ROOT / picture) as film:
+        assert film.n_frames > 20
+        assert (ROOT / picture).stat().st_size < 2_000_000
+
+
+def test_addresses_in_it_name_what_there_is():
+    named = re.findall(r"`#([^`]+)`", README)
+    assert len(named) >= 5
+    for text in named:
+        parts = dict(part.split("=") for part in text.split("&"))
+        assert set(parts) <= {"lecture", "tour", "exercise", "only", "hide", "sample", "patches"}
+        assert set(parts.get("only", "explore").split(",")) <= set(TABS)
+        assert set(parts.get("hide", "title").split(",")) <= set(PARTS)
+        assert int(parts.get("tour", 1)) <= len(STEPS)
+        assert int(parts.get("exercise", 1)) <= len(EXERCISES)
+
+
+def test_it_says_what_a_first_screen_needs_in_that_order():
+    lines = README.split("---\n", 2)[2].strip().splitlines()
+    assert lines[0] == "# gramviz"
+    assert [bool(line) for line in lines[1:5]] == [False, True, True, False]
+    assert lines[5].startswith("![")
+    assert [line.split("#")[0].strip() for line in lines[7:11]] == ["```sh", "make run", "make test", "```"]
+    order = [
+        "What you see",
+        "How it works",
+        "Checkpoints and results",
+        "Benchmarks",
+        "Teaching",
+        "From a program",
     ]
-    assert len(commands) >= 4
-    for command in commands:
-        _parser().parse_args(command[1:])
+    order += ["Serving a lecture hall", "Safety and limits", "Cite"]
+    places = [README.index(f"\n## {title}\n") for title in order]
+    assert places == sorted(places)
 
 
 def test_make_has_the_two_commands():

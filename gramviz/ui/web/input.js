@@ -16,6 +16,10 @@ function pinAt(place, action) {
 function changed() {
   showQuery();
   announce();
+  tellQuery();
+}
+
+function tellQuery() {
   document.dispatchEvent(new CustomEvent("gv-query", { detail: { from: root, query } }));
 }
 
@@ -30,7 +34,10 @@ document.addEventListener("gv-pin", () => {
   if (shown && root.clientWidth) pinAt(query.pointer, "pin");
 });
 
-// what is pinned on one tab is pinned on all
+// what is pinned on one tab is pinned on all, also on one that is opened later
+document.addEventListener("gv-newcomer", () => {
+  if (query.pins.length || query.cls) tellQuery();
+});
 document.addEventListener("gv-query", ({ detail }) => {
   if (detail.from === root) return;
   query.adopt(detail.query);

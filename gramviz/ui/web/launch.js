@@ -16,6 +16,7 @@ showStatus();
 markNewPlots(".gv-curves");
 watch("value", update);
 update();
+document.dispatchEvent(new CustomEvent("gv-newcomer"));
 wake();
 
 // For tests and for the curious: what is on screen, as numbers.

@@ -28,7 +28,10 @@ function standAs(from) {
   page.classList.toggle("gv-one-tab", only.length === 1);
   page.dataset.hide = hide.join(" ");
   present(from.has("lecture"));
-  if (only.length && !only.includes(from.get("tab") ?? "explore")) openTab(only[0]);
+  if (!only.length || only.includes(from.get("tab") ?? "explore")) return;
+  toAddress({ tab: only[0] });
+  sayAddress(); // the chooser may still be to come, and opens what it reads there
+  openTab(only[0]);
 }
 
 // ---- tabs ------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ standAs(addressed());
 showStatus();
 watch("value", update);
 update();
+document.dispatchEvent(new CustomEvent("gv-newcomer"));
 
 // For tests and for the curious: what is on screen, as numbers.
 root.gramviz = {
