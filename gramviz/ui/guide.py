@@ -37,7 +37,8 @@ def _told(step: Step, ids: Mapping[str, str]) -> dict[str, Any]:
         "state": named(step.state, ids),
         "look": step.look,
         "ask": with_maths(step.ask),
-        "options": [with_maths(option) for option in step.options],
+        # a button that holds nothing but a formula has no name for a screen reader
+        "options": [{"html": with_maths(option), "name": option.replace("$", "")} for option in step.options],
         "reveal": with_maths(step.reveal),
         "right": step.right,
         "judge": step.judge,

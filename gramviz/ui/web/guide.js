@@ -132,10 +132,11 @@ function fill(node, html) {
   node.innerHTML = html;
 }
 
-function optionButton(html, number) {
+function optionButton({ html, name }, number) {
   const button = make("button", "gv-button");
   button.type = "button";
   button.innerHTML = html;
+  button.setAttribute("aria-label", name);
   button.disabled = Boolean(found);
   button.setAttribute("aria-pressed", number === chosen);
   button.classList.toggle("gv-right", found?.right === number);
