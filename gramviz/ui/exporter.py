@@ -12,15 +12,18 @@ from typing import Any
 import gradio as gr
 
 from gramviz.errors import InputError
+from gramviz.ui.cards import STATEMENTS
 from gramviz.ui.exports import tables
 from gramviz.ui.exports.maps import Query
 from gramviz.ui.exports.painted import Appearance
+from gramviz.ui.exports.tuned import Tuned
 from gramviz.ui.pictures import film
 from gramviz.ui.pictures.files import FORMATS
 from gramviz.ui.teaching import TABS
+from gramviz.ui.theory import Question
 from gramviz.ui.web import web_component
 
-SCRIPTS = ("text.js", "exporter.js")
+SCRIPTS = ("text.js", "address.js", "exporter.js")
 MOST_PINS = 64
 # What can be had, with the formats of each. The figure is the one of the open tab.
 WHATS: Mapping[str, tuple[str, ...]] = {
@@ -75,7 +78,9 @@ class Place:
 class Wish:
     """What is to be made. what and kind: of WHATS; tab: that is open; run: whose sheet, film or curves.
 
-    added, taken: what is pinned; where nothing is, what the pointer is at. cls: the CLS token instead.
+    added, taken: what is pinned; where nothing is, what the pointer is at. cls: the CLS token instead. card: of the
+    theory lab, with what it is checked on; tuned: the fine-tune on the page. Both where a figure of their tab is
+    wanted, else None.
     """
 
     token: int
@@ -87,6 +92,8 @@ class Wish:
     added: tuple[Place, ...]
     taken: tuple[Place, ...]
     seen: Appearance
+    card: tuple[str, Question] | None = None
+    tuned: Tuned | None = None
 
     @staticmethod
     def from_data(data: Any, runs: Sequence[str]) -> Wish:
@@ -113,7 +120,10 @@ class Wish:
             added = [Place.from_data(data.get("pointer"))]
         seen = Appearance.from_data(data)
         cls = data.get("cls") is True
-        return Wish(token, what, kind, tab, run, cls, tuple(added), tuple(taken), seen)
+        figure = what == "figure"
+        card = _card(data.get("theory")) if figure and tab == "theory" else None
+        tuned = Tuned.from_data(data.get("tuned")) if figure and tab == "finetune" else None
+        return Wish(token, what, kind, tab, run, cls, tuple(added), tuple(taken), seen, card, tuned)
 
     def query(self, grid: tuple[int, int]) -> Query:
         """The query on a grid."""
@@ -123,3 +133,14 @@ class Wish:
             tuple(place.patch(grid) for place in self.added),
             tuple(place.patch(grid) for place in self.taken),
         )
+
+
+def _card(data: Any) -> tuple[str, Question]:
+    """Name and question of a card of the theory lab."""
+    data = data if isinstance(data, dict) else {}
+    name = data.get("card")
+    if not isinstance(name, str) or name not in STATEMENTS:
+        raise InputError(DAMAGED)
+    return name, Question.from_data(
+        data.get("head"), {"token": 0, "values": data.get("values"), "columns": 1}
+    )

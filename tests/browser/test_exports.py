@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,42 @@ def test_the_figure_is_that_of_the_tab(visit, tab, name):
     assert saved == f"gramviz-{name}.png"
     with Image.open(io.BytesIO(data)) as image:
         image.load()
+
+
+def test_the_figure_of_a_card_is_that_of_the_card_on_screen(visit, address):
+    visitor = visit(f"{address}#tab=theory&card=lemma2&lemma2.direction=opposite&lemma2.size=0.5")
+    visitor.page.wait_for_function(
+        "document.querySelector('#gv-card-lemma2 .gv-card')?.gramviz?.state().settled", timeout=30_000
+    )
+    numbers = visitor.page.evaluate(
+        "document.querySelector('#gv-card-lemma2 .gv-card').gramviz.state().numbers"
+    )
+    name, data = save(visitor, "figure.svg")
+    assert name == "gramviz-theory.svg"
+    said = " ".join(re.findall(r"<!-- (.*?) -->", data.decode()))
+    assert "direction opposite, size 0.5" in said
+    assert f"R after {numbers['R after']:.4g}" in said
+
+
+def test_the_figure_of_a_fine_tune_is_that_on_screen(visit, address):
+    visitor = visit(f"{address}#tab=finetune&plan.steps=5")
+    visitor.page.locator(".gv-tuner .gv-start").click()
+    state = "document.querySelector('.gv-tuner').gramviz.state()"
+    visitor.page.wait_for_function(f"{state}.phase === 'over'", timeout=30_000)
+    name, data = save(visitor, "figure.svg")
+    assert name == "gramviz-fine-tune.svg"
+    said = " ".join(re.findall(r"<!-- (.*?) -->", data.decode()))
+    for word in ("Gram teacher", "start", "now", "5 steps", "small-plain-8000"):
+        assert word in said
+
+
+def test_no_fine_tune_no_figure(visit, address):
+    visitor = visit(f"{address}#tab=finetune")
+    visitor.page.locator(".gv-open-exports").click()
+    visitor.page.locator('[data-ware="figure.png"]').click()
+    visitor.page.wait_for_function(
+        "document.querySelector('.gv-exporter .gv-made').textContent.startsWith('There is nothing of a fine-tune')"
+    )
 
 
 @pytest.mark.parametrize("kind", ["gif", "webp"])

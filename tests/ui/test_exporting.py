@@ -1,5 +1,6 @@
 """The export menu's wishes: checked, and answered with a file or a sentence."""
 
+import base64
 import io
 import json
 
@@ -7,11 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gramviz.data.samples import load
 from gramviz.errors import InputError
+from gramviz.serving.lab import CARDS
+from gramviz.ui.colours import sequential
 from gramviz.ui.exporter import WHATS, Wish
 from gramviz.ui.exports.maps import Query
+from gramviz.ui.exports.tuned import Tuned
 from gramviz.ui.panels.explore import UNEXPECTED
 from gramviz.ui.panels.exporting import exported
+from gramviz.ui.pictures.lab import finding_figure
+from gramviz.ui.pictures.tuning import tuned_figure
 from gramviz.ui.teaching import TABS
 from tests.ui.fake_engine import FakeEngine, checkpoint, features
 from tests.ui.test_exports import INFO
@@ -26,11 +33,35 @@ def wish(**other):
     data = {"token": 7, "what": "numbers", "kind": "json", "tab": "explore", "run": "small", "cls": False}
     pointer = {"pointer": {"x": 0.5, "y": 0.5}, "pins": []}
     seen = {"view": "similarity", "scale": "unit", "basis": "own", "a": "", "b": ""}
-    return {**data, **pointer, **seen, **other}
+    head = {"checkpoint": "small-plain-8000", "source": "photograph"}
+    theory = {"theory": {"card": "lemma2", "head": head, "values": {"size": 0.5}}}
+    return {**data, **pointer, **seen, **theory, **other}
+
+
+def tuned(files, **other):
+    """A fine-tune as the page tells it: 4 x 6 patches, two arms."""
+    shades = {"teacher": 40, "start": 200, "tuned": 120, "control": 190}
+    maps = {name: base64.b64encode(bytes([shade] * 24)).decode() for name, shade in shades.items()}
+    looks = {name: {"step": 3, "map": text} for name, text in maps.items()}
+    distance = {"tuned": [[0, 0.8], [1, None], [3, 0.4]], "control": [[0, 0.8]]}
+    curves = {"distance": distance, "loss": {"tuned": [[1, 2.0]]}}
+    plan = {"start": "small-plain-8000", "teacher": "small-trunk-2000", "gram": 2, "steps": 5}
+    photograph = files.photograph(load("chelsea"))["url"]
+    told = {
+        "photograph": photograph,
+        "grid": [4, 6],
+        "pinned": 7,
+        "plan": plan,
+        "looks": looks,
+        "curves": curves,
+    }
+    return {**told, **other}
 
 
 def export(files, engine=None, ids=IDS, value=None, **other):
     value = {**CHOICE, "ids": ids} if value is None else value
+    if other.get("tab") == "finetune":
+        other = {"tuned": tuned(files), **other}
     return exported(engine or FakeEngine(), value, wish(**other), files)
 
 
@@ -89,7 +120,8 @@ def test_every_file_is_made_on_every_tab(what, kind, tab, files):
     starts |= {"csv": b"# gramviz", "json": b"{", "npz": b"PK", "html": b"<!doctype html>"}
     assert content(files, told).startswith(starts[kind])
     assert told["token"] == 7
-    named = {"story": "curves", "spectra": "spectra"}.get(tab, "maps") if what == "figure" else ""
+    figures = dict(zip(TABS, ("maps", "curves", "spectra", "theory", "fine-tune"), strict=True))
+    named = figures[tab] if what == "figure" else ""
     assert told["file"]["name"].startswith(f"gramviz-{named}")
     assert told["file"]["name"].endswith(f".{kind}")
 
@@ -99,8 +131,6 @@ def test_the_numbers_are_of_what_was_asked(files):
     assert [each["checkpoint"]["id"] for each in told["maps"]] == IDS
     assert told["query"]["positive"] == [2 * 14 + 3]
     assert told["picture"]["caption"].startswith("Chelsea")
-    from gramviz.data.samples import load
-
     x = features(load("chelsea"), INFO[IDS[1]], 14)
     cosines = np.ravel(told["maps"][1]["cosines"])
     assert np.abs(cosines - x[:-1] @ x[31]).max() <= told["maps"][1]["bound"]
@@ -150,3 +180,111 @@ def test_a_bug_tells_nothing_of_itself(files, monkeypatch, caplog):
 def test_a_file_from_elsewhere_is_not_read(files):
     value = {**CHOICE, "ids": IDS, "sample": None, "file": {"path": "/etc/passwd"}}
     assert "uploaded here" in export(files, value=value)["error"]
+
+
+# ---- the figures of the theory lab and of a fine-tune
+
+
+def words(figure):
+    return " ".join(text.get_text() for text in figure.texts)
+
+
+@pytest.mark.parametrize("card", [card.name for card in CARDS])
+def test_a_card_is_drawn_with_its_verdict_and_every_number(card):
+    finding = FakeEngine().theory(load("chelsea"), "small-plain-8000", card, {})
+    figure = finding_figure("Title", "Settings.", finding)
+    assert len(figure.axes) == len(finding.charts)
+    for axes, chart in zip(figure.axes, finding.charts, strict=True):
+        if chart.kind == "bar":
+            found = [[bar.get_height() for bar in group] for group in axes.containers]
+        else:
+            found = [line.get_ydata() for line in axes.lines[: len(chart.lines)]]
+        for drawn, line in zip(found, chart.lines, strict=True):
+            np.testing.assert_array_equal(drawn, line.y)
+    said = words(figure)
+    assert "".join(finding.because.split()) in "".join(said.split())
+    for number in finding.numbers:
+        assert number.name in said.replace("\n", " ") or "".join(number.name.split()) in "".join(said.split())
+
+
+def test_the_card_is_that_of_its_controls(files):
+    engine = FakeEngine()
+    export(files, engine, what="figure", kind="svg", tab="theory")
+    assert engine.theories == [("lemma2", {"size": 0.5})]
+    bad = {
+        "card": "lemma2",
+        "head": {"checkpoint": "small-plain-8000", "source": "photograph"},
+        "values": {"x": 1},
+    }
+    told = export(files, what="figure", kind="svg", tab="theory", theory=bad)
+    assert "no control 'x'" in told["error"]
+    told = export(files, what="figure", kind="svg", tab="theory", theory={**bad, "card": "eq99"})
+    assert told["error"].startswith("The request was incomplete")
+
+
+def test_a_blackboard_needs_no_picture(files):
+    head = {"checkpoint": "small-plain-8000", "source": "blackboard"}
+    told = export(
+        files, what="figure", kind="svg", tab="theory", theory={"card": "lemma1", "head": head, "values": {}}
+    )
+    assert b"blackboard" in content(files, told)
+
+
+def test_a_fine_tune_is_drawn_with_its_maps_curves_and_plan(files):
+    told = Tuned.from_data(tuned(files))
+    figure = tuned_figure(told, load("chelsea").pixels, "")
+    _scale, _photograph, *maps, distance, loss = figure.axes
+    for axes, shade in zip(maps, (40, 200, 120, 190), strict=True):
+        place = round(255 * max(0.0, shade / 127.5 - 1))
+        assert np.unique(axes.images[0].get_array().reshape(-1, 3), axis=0).tolist() == [
+            sequential()[place].tolist()
+        ]
+    assert [line.get_xydata().tolist() for line in distance.lines] == [[[0, 0.8], [3, 0.4]], [[0, 0.8]]]
+    assert [line.get_xydata().tolist() for line in loss.lines] == [[[1, 2.0]]]
+    said = words(figure)
+    for word in (
+        "Gram teacher",
+        "small-plain-8000",
+        "small-trunk-2000",
+        "Gram 2",
+        "3 steps",
+        "row 1, column 1",
+    ):
+        assert word in said
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *(
+            {"grid": [4, 65]},
+            {"grid": None},
+            {"pinned": 24},
+            {"pinned": -1},
+            {"photograph": 3},
+            {"looks": {}},
+        ),
+        *({"looks": {"spy": {}}}, {"looks": {"tuned": {"step": 1, "map": "AAAA"}}}, {"looks": {"tuned": 3}}),
+        *(
+            {"curves": {"distance": {"tuned": [[0]]}}},
+            {"curves": {"spy": {}}},
+            {"curves": {"loss": {"tuned": 3}}},
+        ),
+        *({"curves": {"loss": {"tuned": [[0, 1]] * 502}}}, {"plan": {"start": 3}}, {"plan": None}),
+    ],
+    ids=str,
+)
+def test_a_fine_tune_that_the_page_does_not_tell_is_refused(bad, files):
+    told = export(files, what="figure", kind="png", tab="finetune", tuned=tuned(files, **bad))
+    assert told["file"] is None
+    assert told["error"] != UNEXPECTED
+    assert told["error"].endswith(".")
+
+
+def test_no_fine_tune_or_one_whose_picture_is_gone(files):
+    told = export(files, what="figure", kind="png", tab="finetune", tuned=None)
+    assert told["error"].startswith("There is nothing of a fine-tune to export yet")
+    told = export(
+        files, what="figure", kind="png", tab="finetune", tuned=tuned(files, photograph="files/x/y.jpg")
+    )
+    assert "not kept any more" in told["error"]

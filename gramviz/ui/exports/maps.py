@@ -19,6 +19,8 @@ from gramviz.serving.views import View
 from gramviz.ui.curves import grouped, look
 from gramviz.vit.images import Picture
 
+OWN = "A picture of one\u2019s own."  # where it is from, said in a caption
+
 Array = NDArray[np.float64]
 
 
@@ -32,13 +34,17 @@ class Query:
     positive: tuple[int, ...]
     negative: tuple[int, ...] = ()
 
+    @property
+    def named(self) -> tuple[int, ...]:
+        """All patches that it is made of."""
+        return (*self.positive, *self.negative)
+
     def checked(self, grid: tuple[int, int]) -> Query:
         """Itself. Raises InputError where it names nothing, or a patch that is not on the grid."""
         count = grid[0] * grid[1]
-        named = (*self.positive, *self.negative)
-        if not named:
+        if not self.named:
             raise InputError("No patch is asked about; point at one.")
-        for index in named:
+        for index in self.named:
             if not 0 <= index <= count:
                 raise InputError(f"There is no patch {index}; there are {count}, counted from 0.")
         return self
@@ -114,10 +120,9 @@ class MapSet:
         layer = "last layer" if self.layer == -1 else f"layer {self.layer} counted from the last"
         ids = ", ".join(view.checkpoint.id for view in self.views)
         bound = max(self.bound(view) for view in self.views)
-        picture = self.caption or "A picture of one\u2019s own."
         return (
             f"Query: {self.query.describe(self.grid)}. {rows} \u00d7 {columns} patches, {layer}. "
-            f"Checkpoints: {ids}. Cosines within \u00b1{bound_text(bound)}. {picture}"
+            f"Checkpoints: {ids}. Cosines within \u00b1{bound_text(bound)}. {self.caption or OWN}"
         )
 
 

@@ -3,25 +3,32 @@
 Nothing of a visitor is kept here but the file that was made, for as long as the page's files are.
 """
 
+import io
 import logging
 from typing import Any
 
 import gradio as gr
+import numpy as np
+from PIL import Image
 
 from gramviz.checkpoints.manifest import CheckpointInfo
 from gramviz.errors import GramvizError, InputError
 from gramviz.serving.engine import Engine
+from gramviz.ui.cards import STATEMENTS
 from gramviz.ui.chooser import Request
 from gramviz.ui.exporter import Wish, failed_value, made_value
 from gramviz.ui.exports import tables
-from gramviz.ui.exports.maps import MapSet
+from gramviz.ui.exports.maps import OWN, MapSet
 from gramviz.ui.exports.page import as_html
-from gramviz.ui.files import Files
+from gramviz.ui.exports.tuned import Tuned
+from gramviz.ui.files import GONE, Files
 from gramviz.ui.panels.explore import UNEXPECTED, visitor_of
 from gramviz.ui.pictures.curves import curves_picture
 from gramviz.ui.pictures.film import film
+from gramviz.ui.pictures.lab import finding_picture
 from gramviz.ui.pictures.maps import maps_picture, sheet_picture
 from gramviz.ui.pictures.spectra import spectra_picture
+from gramviz.ui.pictures.tuning import tuned_picture
 from gramviz.vit.images import Picture, grid_for
 
 AT_ONCE = 4  # files that are made side by side; each takes a second or less of one core
@@ -57,7 +64,12 @@ def exported(engine: Engine, value: Any, data: Any, files: Files, visitor: str =
         wish = Wish.from_data(data, tuple(dict.fromkeys(info.run for info in known)))
         request = Request.from_value(value, files.uploads)
         picture, caption = request.picture(engine.read)
-        name, content = _made(engine, wish, request, picture, caption, known, visitor)
+        if wish.card is not None:
+            name, content = f"gramviz-theory.{wish.kind}", _theory(engine, wish, picture, caption, visitor)
+        elif wish.tuned is not None:
+            name, content = f"gramviz-fine-tune.{wish.kind}", _tuned(wish.tuned, wish.kind, files)
+        else:
+            name, content = _made(engine, wish, request, picture, caption, known, visitor)
         return made_value(token, files.put(content, name), len(content))
     except GramvizError as error:
         return failed_value(token, str(error))
@@ -104,6 +116,29 @@ def _made(
             members = [view.checkpoint.id for view in maps.views if view.checkpoint.run == run]
             common |= engine.common_colours(picture, members, patches, layer=layer, visitor=visitor)
     return f"gramviz-maps.{wish.kind}", maps_picture(maps, wish.seen, common, wish.kind)
+
+
+def _theory(engine: Engine, wish: Wish, picture: Picture, caption: str, visitor: str) -> bytes:
+    assert wish.card is not None, "asked for by the caller"
+    card, question = wish.card
+    basis = None if question.blackboard else picture
+    finding = engine.theory(basis, question.checkpoint, card, question.values, visitor=visitor)
+    values = ", ".join(f"{name} {value}" for name, value in question.values.items())
+    of = (
+        "The blackboard\u2019s four patches."
+        if question.blackboard
+        else f"{question.checkpoint}. {caption or OWN}"
+    )
+    settings = f"Settings: {values or 'none'}. Checked on: {of}"
+    return finding_picture(STATEMENTS[card].title, settings, finding, wish.kind)
+
+
+def _tuned(tuned: Tuned, kind: str, files: Files) -> bytes:
+    photograph = files.read(tuned.photograph)
+    if photograph is None:
+        raise InputError(GONE)
+    with Image.open(io.BytesIO(photograph)) as image:
+        return tuned_picture(tuned, np.asarray(image.convert("RGB")), "", kind)
 
 
 def _curves(engine: Engine, wish: Wish) -> bytes:

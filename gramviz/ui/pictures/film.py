@@ -134,7 +134,7 @@ def _palette(image: Image.Image) -> Image.Image:
 def _mark(pen: ImageDraw.ImageDraw, maps: MapSet, box: tuple[int, int, int, int]) -> None:
     rows, columns = maps.grid
     left, top, width, height = box
-    for index in (*maps.query.positive, *maps.query.negative):
+    for index in maps.query.named:
         if index < rows * columns:
             row, column = divmod(index, columns)
             x, y = left + column * width / columns, top + row * height / rows

@@ -39,6 +39,14 @@ function sayAddress() {
   write(all);
 }
 
+/** Set a control of a form, or a group of radio buttons, to what a state names, or to the usual value. */
+function setControl(control, value, usual) {
+  const wanted = value ?? usual;
+  if (control.type === "checkbox") control.checked = wanted === "on";
+  else control.value = wanted; // a group leaves what is no choice of it
+  if (control instanceof RadioNodeList && !control.value) control.value = usual;
+}
+
 /** As text, with what may stand behind the # as it is, so that people can read it. */
 const readable = (all) => String(all).replaceAll("%2F", "/").replaceAll("%2C", ",").replaceAll("%3B", ";");
 

@@ -141,4 +141,4 @@ new ResizeObserver(wake).observe(root);
 watch("value", update);
 
 // For tests and for the curious.
-root.gramviz = { state: () => ({ asked, answered, stale, failed, values: { ...values }, numbers: found, spoken: find(".gv-spoken").textContent, settled: asked > 0 && asked === answered && !stale }) };
+root.gramviz = { name: config.name, state: () => ({ asked, answered, stale, failed, values: { ...values }, numbers: found, spoken: find(".gv-spoken").textContent, settled: asked > 0 && asked === answered && !stale }) };

@@ -31,12 +31,7 @@ function askAddressed() {
 }
 
 function settleAs(from) {
-  for (const name of SETTINGS) {
-    const control = form.elements[name], value = from.get(name) ?? usual[name];
-    if (control.type === "checkbox") control.checked = value === "on";
-    else control.value = value; // what is no choice
-    if (control instanceof RadioNodeList && !control.value) control.value = usual[name]; // leaves the usual one
-  }
+  for (const name of SETTINGS) setControl(form.elements[name], from.get(name), usual[name]);
   for (const name of ["a", "b"]) if (maps.has(from.get(name))) form.elements[name].value = from.get(name);
 }
 

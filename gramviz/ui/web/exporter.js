@@ -7,8 +7,8 @@ const FIGURES = {
   explore: "The photograph and these maps, with their settings",
   story: "The curves of this run",
   spectra: "The spectra of these checkpoints",
-  theory: "The photograph and the maps of Explore, with their settings",
-  finetune: "The photograph and the maps of Explore, with their settings",
+  theory: "The card you moved last, or see first",
+  finetune: "This fine-tune: its maps and curves",
 };
 const WARES = {
   sheet: "All maps of the run in the layout of Figure 1",
@@ -33,10 +33,19 @@ function wish(what, kind) {
   const tab = openTab(), { pins, cls, pointer, view, scale, basis, a, b, run } = part(".gv-explorer").state();
   const player = tab === "story" ? part(".gv-player").state() : null;
   return {
+    ...(tab === "theory" ? { theory: cardNow() } : {}),
+    ...(tab === "finetune" ? { tuned: part(".gv-tuner").figure() } : {}),
     token: ++asked, what, kind, tab, pins, cls, view, scale, basis, a, b,
     pointer: player?.pointer ?? pointer,
     run: player?.run ?? run,
   };
+}
+
+/** The card that was moved last, or else the first in sight. */
+function cardNow() {
+  const cards = [...document.querySelectorAll(".gv-card")], named = addressed().get("card");
+  const card = cards.find((one) => one.gramviz.name === named) ?? cards.find((one) => one.getBoundingClientRect().bottom > 120) ?? cards[0];
+  return { card: card.gramviz.name, head: part(".gv-lab-head").state(), values: card.gramviz.state().values };
 }
 
 function ask(what, kind) {

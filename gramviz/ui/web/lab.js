@@ -74,3 +74,6 @@ if (stand(addressed())) changed();
 onLed((from) => {
   if (stand(from)) changed();
 });
+
+// For tests and for the curious, and what the export menu asks.
+root.gramviz = { state: () => ({ ...(props.value ?? config.chosen) }) };

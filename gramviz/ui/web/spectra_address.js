@@ -6,16 +6,8 @@ const NUMBERED = { k: "number", register: "register" }; // known only when the s
 let awaited = addressed(); // a state whose numbers are still to be settled
 
 function settleMapsAs(from) {
-  for (const name of ["shown", "beneath", "strength"]) {
-    const control = form.elements[name], value = from.get(name) ?? usualMaps[name];
-    if (control.type === "checkbox") control.checked = value === "on";
-    else control.value = value;
-    if (control instanceof RadioNodeList && !control.value) control.value = usualMaps[name];
-  }
-  for (const name of ["which", "order"]) {
-    gramForm.elements[name].value = from.get(name) ?? usualMatrix[name];
-    if (!gramForm.elements[name].value) gramForm.elements[name].value = usualMatrix[name];
-  }
+  for (const name of ["shown", "beneath", "strength"]) setControl(form.elements[name], from.get(name), usualMaps[name]);
+  for (const name of ["which", "order"]) setControl(gramForm.elements[name], from.get(name), usualMatrix[name]);
   awaited = from;
   settleNumbers();
 }

@@ -15,5 +15,10 @@ root.gramviz = {
   look: (name) => looks.get(name) ?? null,
   rows: (arm) => [...of(series.rows, arm)].map(([step, [total, ...losses]]) => ({ step, total, ...Object.fromEntries(config.losses.map((name, i) => [name, losses[i]])) })),
   steps: (arm) => [...of(series.rows, arm).keys()],
+  figure: () => (run && {
+    photograph: shown.picture.image.url, grid: run.grid, pinned: looks.values().next().value?.pinned, plan: ran,
+    looks: Object.fromEntries([...looks].map(([name, { step, map }]) => [name, { step, map }])),
+    curves: Object.fromEntries(["distance", "loss"].map((chart) => [chart, Object.fromEntries(LINES[chart]().map(({ name, points }) => [name, points]))])),
+  }),
   bytes: () => JSON.stringify(props.value ?? null).length,
 };

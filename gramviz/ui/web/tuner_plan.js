@@ -5,6 +5,7 @@ const FIRST = ["images", "gram", "steps"]; // knobs that are always in sight
 const DISTIL = ["dino", "ibot", "koleo"];
 let checkpoints = config.checkpoints;
 let plan = config.presets.length ? { ...config.presets[0].plan } : blankPlan();
+let ran = null; // the plan of the newest fine-tune
 let preset = config.presets[0] ?? null;
 
 function blankPlan() {
@@ -107,6 +108,7 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   if (objection()) return;
   asked += 1;
+  ran = { ...plan };
   shown = run = null;
   showError(null);
   enter("asking");
