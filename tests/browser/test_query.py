@@ -194,3 +194,13 @@ def test_a_finger_on_a_map_scrolls_the_page(visit):
     Finger(visitor).drag([(x, y + 40 * step) for step in range(8)])
     visitor.page.wait_for_function(f"window.scrollY < {before - 50}")
     assert visitor.state["pins"] == []
+
+
+def test_a_pin_is_there_on_a_tab_that_is_opened_later(visit):
+    visitor = visit()
+    visitor.click(3, 20)
+    visitor.page.get_by_role("tab", name="Training story").click()
+    player = "document.querySelector('.gv-player')?.gramviz"
+    visitor.page.wait_for_function(f"{player}?.ready()")
+    visitor.page.wait_for_function(f"{player}.state().pins.length === 1")
+    assert visitor.page.evaluate(f"{player}.state().pins") == visitor.state["pins"]

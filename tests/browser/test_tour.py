@@ -84,6 +84,48 @@ def test_what_training_did_is_answered_from_the_maps_of_the_run(visit, address):
     assert f"to {after:.3f}" in said.replace("\u2212", "-")
 
 
+def rank_of(key, patches=28):
+    """Effective rank, exp of the entropy of the eigenvalues of G over their sum, in float64."""
+    x = features(load("chelsea"), INFO[key], patches)[:-1]
+    shares = np.linalg.eigvalsh(x @ x.T).clip(0)
+    shares = shares[shares > 0] / shares.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def test_which_arm_keeps_more_directions_is_answered_from_its_last_maps(visit, address):
+    number = next(i for i, step in enumerate(STEPS) if step.judge == "effective_rank")
+    visitor = visit(f"{address}#tour={number + 1}")
+    visitor.page.wait_for_function("document.querySelector('.gv-player')?.gramviz?.ready()")
+    ends = [
+        max((i for i in INFO.values() if i.branch == arm), key=lambda i: i.step).id
+        for arm in ("gram", "plain")
+    ]
+    gram, plain = map(rank_of, ends)
+    wrong = 1 if gram > plain else 0
+    said = answered(visitor, wrong)
+    assert said.startswith("Not so")
+    assert f"{gram:.1f} with Gram, {plain:.1f} without" in said
+
+
+def test_the_repair_is_judged_by_the_fine_tune_itself(visit, address):
+    number = next(i for i, step in enumerate(STEPS) if step.judge == "repair")
+    visitor = visit(f"{address}#tour={number + 1}")
+    visitor.page.locator(".gv-tuner .gv-start").wait_for()
+    visitor.page.locator(".gv-quiz .gv-button").nth(2).click()
+    visitor.page.wait_for_function(
+        "document.querySelector('.gv-reveal').textContent.startsWith('The page has no answer yet')"
+    )
+    visitor.page.locator(".gv-tuner .gv-start").click()
+    visitor.page.wait_for_function(
+        "document.querySelector('.gv-guide').gramviz.state().found !== null", timeout=30_000
+    )
+    # the stand-in for the engine takes the distance from 200 / 255 to 150 / 255 in 50 steps
+    said = visitor.text(".gv-reveal")
+    assert said.startswith("Not so")
+    assert "From 0.78 to 0.59 in 50 steps: by 25 %." in said
+    assert state(visitor)["found"]["right"] == 1
+
+
 def test_the_tour_can_be_left_and_joined_again(visit):
     visitor = visit()
     visitor.page.locator(".gv-enter").click()
