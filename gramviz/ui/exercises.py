@@ -78,7 +78,8 @@ EXERCISES: tuple[Step, ...] = (
     Step(
         "Enough Gram, and not too much",
         "Here the DINO loss trains on from the last step without Gram, beside a control with Gram weight 0. The Gram "
-        "weight is now too low.",
+        "weight is now too low. Each try keeps two of the four checkpoints that you can have: forget those of one "
+        "that failed.",
         "tab=finetune&plan.dino=1&plan.gram=0.5&plan.control=on&plan.steps=40",
         ".gv-tuner .gv-plan",
         "Find a Gram weight with which the Gram distance ends at no more than half the control\u2019s, and the DINO "

@@ -366,7 +366,7 @@ def test_what_the_gram_loss_does_not_see(visit, address):
     assert check(visitor).startswith("Right. Features turn by 90 degrees")
 
 
-def test_enough_gram_and_not_too_much(visit, address):
+def test_enough_gram_and_not_too_much(visit, address, engine):
     visitor = exercise(visit, address, "anchor")
     tuner = "document.querySelector('.gv-tuner')?.gramviz?.state()"
     visitor.page.wait_for_function(tuner)
@@ -374,17 +374,26 @@ def test_enough_gram_and_not_too_much(visit, address):
     assert (plan["dino"], plan["gram"], plan["control"]) == (1, 0.5, True)
     assert check(visitor).startswith("Not yet. Run it to its end")
     tries = (("1", "0.80 of", "Not yet."), ("12", "higher by 20.0 %", "Not yet."), ("5", "0.00 of", "Right."))
-    for weight, said, verdict in tries:
+    for number, (weight, said, verdict) in enumerate(tries, 1):
         knob = visitor.page.locator('.gv-tuner [name="gram"]').first
         knob.evaluate(
             "(n, v) => { n.value = v; n.dispatchEvent(new Event('input', {bubbles: true})); }", weight
         )
         visitor.page.locator(".gv-tuner .gv-start").click()
-        visitor.page.wait_for_function(f"{tuner}.phase !== 'over'")
-        visitor.page.wait_for_function(f"{tuner}.phase === 'over'", timeout=30_000)
+        ended = f"{tuner}.asked === {number} && {tuner}.run && {tuner}.phase === 'over'"
+        visitor.page.wait_for_function(ended, timeout=30_000)
         found = check(visitor)
         assert found.startswith(verdict), (weight, found)
         assert said in found
+    engine.refusal = "There is no place left."
+    try:
+        visitor.page.locator(".gv-tuner .gv-start").click()
+        visitor.page.wait_for_function(f"{tuner}.run === null && {tuner}.phase === 'over'", timeout=30_000)
+        assert check(visitor).startswith(
+            "Not yet. Run it to its end"
+        )  # what was there before is not judged again
+    finally:
+        engine.refusal = ""
 
 
 def test_exercises_can_be_walked_and_left(visit, address):

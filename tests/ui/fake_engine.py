@@ -82,6 +82,7 @@ class FakeEngine:
         self.own: dict[str, dict[str, CheckpointInfo]] = {}  # visitor -> own checkpoints
         self.tunings: list[tuple[str, TuneRequest]] = []  # (visitor, request), as asked for
         self.wishes: dict[str, list[str]] = {}  # visitor -> what was asked of the running fine-tune
+        self.refusal = ""  # what a fine-tune is refused with
         self.left: list[str] = []  # visitors who have gone
 
     def read(self, source: bytes | Path) -> Picture:
@@ -99,6 +100,8 @@ class FakeEngine:
     def finetune(self, request: TuneRequest, visitor: str) -> Iterator[Update]:
         """Steps at the pace of `steps`, where it is set: a release for each frame."""
         plan = request.plan
+        if self.refusal:
+            raise InputError(self.refusal)
         grid = grid_for(request.picture.size, request.patches)
         number = len(self.tunings) + 1
         self.tunings.append((visitor, request))

@@ -91,7 +91,7 @@ const EXERCISES = {
     if (["asking", "waiting", "running", "paused"].includes(state.phase)) return null;
     const looks = ["tuned", "control"].map((arm) => tuner.look(arm));
     const losses = ["tuned", "control"].map((arm) => tuner.rows(arm).slice(-LAST_STEPS).map(({ dino }) => dino).filter((loss) => loss !== null));
-    if (state.phase !== "over" || looks.includes(null) || losses.some((found) => !found.length)) {
+    if (state.phase !== "over" || !state.run || looks.includes(null) || losses.some((found) => !found.length)) {
       return { right: false, said: "Run it to its end with the DINO loss on, beside a control with Gram weight 0." };
     }
     const distance = looks[0].measures.gram_distance / looks[1].measures.gram_distance, harm = meanOf(losses[0]) / meanOf(losses[1]) - 1;

@@ -50,7 +50,7 @@ const JUDGES = {
     const tuner = part(".gv-tuner"), state = tuner?.state();
     if (!state || !["over", "idle", "asking"].includes(state.phase)) return null;
     const start = tuner.look("start"), now = tuner.look("tuned");
-    if (!start || !now || state.phase !== "over") return null;
+    if (!start || !now || !state.run || state.phase !== "over") return null;
     const [from, to] = [start, now].map(({ measures }) => measures.gram_distance), fallen = 1 - to / from;
     return { right: fallen < 0.1 ? 0 : fallen <= 0.5 ? 1 : 2, said: "From " + from.toPrecision(2) + " to " + to.toPrecision(2) + " in " + now.step + " steps: by " + Math.round(100 * fallen) + " %." };
   },
