@@ -21,6 +21,7 @@ from gramviz.vit.backbones import DenseBackbone, NetworkConfig, backbone_of
 
 MANIFEST = "manifest.json"
 BRANCHES = ("trunk", "plain", "gram", "gram_hires")
+MODEL_BRANCH = "model"  # of a network that is no step of a run
 OWN_BRANCHES = ("own1", "own2", "own3", "own4")  # of visitors' fine-tunes; never in a manifest
 
 
@@ -29,7 +30,8 @@ class CheckpointInfo:
     """One checkpoint. `file` is relative to the models folder; `metrics` are as measured for the model card.
 
     branch: "trunk" (before the arms part), "plain" (without Gram anchoring), "gram", "gram_hires" (anchored to a
-    teacher that saw twice the resolution), or one of OWN_BRANCHES (a visitor's fine-tune, in memory only: no file).
+    teacher that saw twice the resolution), "model" (no step of a run), or one of OWN_BRANCHES (a visitor's fine-tune,
+    in memory only: no file).
     `heads` is the file of its projection heads, where they are kept too.
     """
 
@@ -51,7 +53,7 @@ class CheckpointInfo:
     heads_sha256: str | None = None
 
     def __post_init__(self) -> None:
-        if self.branch not in (*BRANCHES, *OWN_BRANCHES):
+        if self.branch not in (*BRANCHES, MODEL_BRANCH, *OWN_BRANCHES):
             raise CheckpointError(f"checkpoint {self.id!r} has branch {self.branch!r}; known are {BRANCHES}")
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gramviz.checkpoints.added import open_with_added
 from gramviz.checkpoints.manifest import CheckpointInfo, CheckpointStore
 from gramviz.errors import BusyError, GramvizError, InputError
 from gramviz.gram.finding import Finding
@@ -58,8 +59,8 @@ class Engine:
 
     @staticmethod
     def from_settings(settings: Settings) -> Engine:
-        """An engine over the checkpoints of `settings.models`. Loads no weights."""
-        return Engine(CheckpointStore.open(settings.models), settings)
+        """An engine over the checkpoints of `settings.models` and `settings.added`. Loads no weights."""
+        return Engine(open_with_added(settings.models, settings.added), settings)
 
     def close(self) -> None:
         """Finish the running computation and drop the rest."""

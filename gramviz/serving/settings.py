@@ -28,6 +28,12 @@ def shipped_models() -> Path:
     return beside if (beside / "manifest.json").is_file() else _PACKAGE / "models"
 
 
+def added_models() -> Path:
+    """Where models of one's own are kept: in the user's cache, which XDG_CACHE_HOME can move."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "gramviz" / "models"
+
+
 def _number(default: int, low: int, high: int, unit: str, text: str) -> Any:
     return dataclasses.field(
         default=default, metadata={"help": text, "low": low, "high": high, "unit": unit, "kind": int}
@@ -49,6 +55,14 @@ class Settings:
     models: Path = dataclasses.field(
         default_factory=shipped_models,
         metadata={"help": "folder with `manifest.json`", "kind": Path, "shown": "the shipped ones"},
+    )
+    added: Path = dataclasses.field(
+        default_factory=added_models,
+        metadata={
+            "help": "folder of models that `gramviz models --add` keeps",
+            "kind": Path,
+            "shown": "`~/.cache/gramviz/models`",
+        },
     )
     threads: int = _number(
         0,

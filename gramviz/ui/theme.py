@@ -35,6 +35,7 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
         "plain": Arm("without Gram", "#D55E00"),
         "gram": Arm("with Gram", "#0072B2", "dash", "square"),
         "gram_hires": Arm("Gram, high-res", "#009E73", "dashdot", "diamond"),
+        "model": Arm("model", "#4B6A88", "solid", "triangle-down"),
         "own1": Arm("yours, 1st", "#CC79A7", "longdash", "star"),
         "own2": Arm("yours, 2nd", "#9A7500", "longdash", "hexagon"),
         "own3": Arm("yours, 3rd", "#2B7FB8", "longdash", "pentagon"),
