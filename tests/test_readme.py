@@ -73,6 +73,8 @@ ELSEWHERE = {
     "gramviz collect": "tests/test_cli.py::test_train_fork_collect_list_and_measure",
     "gramviz measure": "tests/test_cli.py::test_measure_run_folders_and_go_on",
     "gramviz curves": "tests/test_cli.py::test_curves_draws_a_runs_measures",
+    "gramviz models --add": "tests/checkpoints/test_added.py::test_a_folder_a_file_and_a_file_whose_network_is_named",
+    "gramviz models --remove": "tests/checkpoints/test_added.py::test_a_folder_a_file_and_a_file_whose_network_is_named",
     "gramviz serve --engine ray": "tests/serving/test_ray.py::test_the_engine_over_it_answers_the_page",
     "pip install": "tests/test_packaging.py::test_the_command_is_there",
     "ray start": "",
@@ -101,7 +103,7 @@ def test_every_command_is_run_here_or_by_a_test_that_there_is(tmp_path, monkeypa
             file, test = proof[0].split("::")
             text = (ROOT / file).read_text(encoding="utf-8")
             assert (f"def {test}(" if file.endswith(".py") else test) in text, line
-    assert len(run) == 6
+    assert len(run) == 7
     assert (tmp_path / "spectrum.png").read_bytes().startswith(b"\x89PNG")
     said = capsys.readouterr().out
     for word in ("caltech-d128", "effective_rank", "lemma1", "lemma2"):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gramviz.checkpoints.curves import BASELINE
+from gramviz.checkpoints.manifest import MODEL_BRANCH, CheckpointInfo
 from gramviz.ui.theme import ARMS, CONTROLS, Arm
 
 Row = Mapping[str, Any]
@@ -105,6 +106,25 @@ def arms(rows: Sequence[Row]) -> tuple[str, ...]:
     """The arms in the rows that can be drawn, main ones first; without the trunk and the baselines."""
     there = {row["arm"] for row in rows}
     return tuple(name for name in (*ARMS, *CONTROLS) if name in there and name != TRUNK)
+
+
+def heading_of(info: CheckpointInfo, *, several_runs: bool = False) -> str:
+    """What a checkpoint goes by: its arm, with the run where there are several; or where it is no step of a run, its
+    own name.
+    """
+    if info.branch == MODEL_BRANCH:
+        return info.run
+    return (f"{info.run}: " if several_runs else "") + look(info.branch).label
+
+
+def step_of(info: CheckpointInfo) -> str:
+    """ "step 4 000", with narrow spaces; "" where it is no step of a run."""
+    return "" if info.branch == MODEL_BRANCH else f"step {grouped(info.step)}"
+
+
+def name_of(info: CheckpointInfo, *, several_runs: bool) -> str:
+    """What a checkpoint is called among others: its run where there are several, its arm, its step."""
+    return ", ".join(filter(None, (heading_of(info, several_runs=several_runs), step_of(info))))
 
 
 def look(arm: str) -> Arm:

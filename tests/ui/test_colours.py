@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gramviz.checkpoints.manifest import BRANCHES, OWN_BRANCHES
+from gramviz.checkpoints.manifest import BRANCHES, MODEL_BRANCH, OWN_BRANCHES
 from gramviz.ui.colours import as_hex, diverging, sequential
 from gramviz.ui.theme import ARMS, CONTROLS, arm_variables, theme
 
@@ -50,7 +50,7 @@ def test_hexadecimal_form_holds_every_byte():
 
 
 def test_each_branch_has_a_colour_of_its_own():
-    assert set(ARMS) == {*BRANCHES, *OWN_BRANCHES}
+    assert set(ARMS) == {*BRANCHES, *OWN_BRANCHES, MODEL_BRANCH}
     assert len({arm.colour for arm in ARMS.values()}) == len(ARMS)
     assert all(f"--arm-{name}: {arm.colour};" in arm_variables() for name, arm in ARMS.items())
 

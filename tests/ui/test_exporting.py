@@ -247,7 +247,7 @@ def test_a_fine_tune_is_drawn_with_its_maps_curves_and_plan(files):
         "small-plain-8000",
         "small-trunk-2000",
         "Gram 2",
-        "3 steps",
+        "5 steps",
         "row 1, column 1",
     ):
         assert word in said

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gramviz.checkpoints.manifest import CheckpointInfo
 from gramviz.errors import InputError
 from gramviz.serving.views import View
-from gramviz.ui.curves import grouped, look
+from gramviz.ui.curves import name_of
 from gramviz.vit.images import Picture
 
 OWN = "A picture of one\u2019s own."  # where it is from, said in a caption
@@ -107,7 +107,7 @@ class MapSet:
 
     def name(self, info: CheckpointInfo) -> str:
         """What a checkpoint is called among the others: its run where there are several, its arm, its step."""
-        return f"{info.run}: " * (len(self.runs) > 1) + f"{look(info.branch).label}, {step_of(info)}"
+        return name_of(info, several_runs=len(self.runs) > 1)
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -124,11 +124,6 @@ class MapSet:
             f"Query: {self.query.describe(self.grid)}. {rows} \u00d7 {columns} patches, {layer}. "
             f"Checkpoints: {ids}. Cosines within \u00b1{bound_text(bound)}. {self.caption or OWN}"
         )
-
-
-def step_of(info: CheckpointInfo) -> str:
-    """ "step 4 000", with narrow spaces."""
-    return f"step {grouped(info.step)}"
 
 
 def bound_text(bound: float) -> str:

@@ -10,8 +10,8 @@ import json
 from typing import Any
 
 from gramviz.ui.colours import as_hex, diverging, sequential
-from gramviz.ui.curves import look
-from gramviz.ui.exports.maps import MapSet, step_of
+from gramviz.ui.curves import heading_of, step_of
+from gramviz.ui.exports.maps import MapSet
 from gramviz.ui.exports.painted import Appearance, bar
 from gramviz.ui.theme import arm_variables
 from gramviz.ui.web import read_web
@@ -67,8 +67,7 @@ def as_html(maps: MapSet, seen: Appearance) -> bytes:
             {
                 "id": view.checkpoint.id,
                 "branch": view.checkpoint.branch,
-                "title": f"{view.checkpoint.run}: " * (len(maps.runs) > 1)
-                + look(view.checkpoint.branch).label,
+                "title": heading_of(view.checkpoint, several_runs=len(maps.runs) > 1),
                 "note": step_of(view.checkpoint),
                 "rank": view.rank,
                 "error": view.error,

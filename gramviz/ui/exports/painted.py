@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from gramviz.errors import InputError
 from gramviz.serving.views import View
 from gramviz.ui.colours import diverging, sequential
-from gramviz.ui.curves import look
-from gramviz.ui.exports.maps import Array, MapSet, colours_of, step_of
+from gramviz.ui.curves import heading_of, look, step_of
+from gramviz.ui.exports.maps import Array, MapSet, colours_of
 
 SCALES = ("unit", "signed", "own")
 VIEWS = ("similarity", "difference", "colours")
@@ -134,8 +134,7 @@ def _difference(maps: MapSet, seen: Appearance) -> list[Panel]:
 
 def _named(maps: MapSet, view: View, note: str, pixels: Pixels) -> Panel:
     info = view.checkpoint
-    several = len(maps.runs) > 1
-    title = f"{info.run}: " * several + look(info.branch).label
+    title = heading_of(info, several_runs=len(maps.runs) > 1)
     return Panel(title, ", ".join(filter(None, (step_of(info), note))), look(info.branch).colour, pixels)
 
 

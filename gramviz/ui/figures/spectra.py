@@ -57,7 +57,7 @@ def drawn(found: Sequence[tuple[CheckpointInfo, Spectra]]) -> list[Drawn]:
         )
         early = 1 - steps.index(info.step) / (len(steps) - 1) if len(steps) > 1 else 0.0
         arm = curves.look(info.branch)
-        name = f"{info.run}: " * several + f"{arm.label}, step {curves.grouped(info.step)}"
+        name = curves.name_of(info, several_runs=several)
         look = Arm(name, _paler(arm.colour, early * PALEST), arm.dash, arm.marker)
         looks.append(Drawn(info, spectra, look, MARKS[0] + early * (MARKS[1] - MARKS[0])))
     return looks

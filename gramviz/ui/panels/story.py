@@ -5,6 +5,7 @@ Nothing of a visitor is kept here.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html import escape
@@ -43,7 +44,8 @@ log = logging.getLogger(__name__)
 
 def story_panel(engine: Engine, files: Files, choice: gr.HTML) -> None:
     """Add the panel in whose context it is called. It shows the picture that `choice`, the chooser, has."""
-    runs = tuple(dict.fromkeys(info.run for info in engine.checkpoints()))
+    steps = Counter(info.run for info in engine.checkpoints())
+    runs = tuple(run for run, count in steps.items() if count > 1)  # a model alone has no story
     view = player(runs)
     drawings: Drawings[Chapters] = Drawings()
 

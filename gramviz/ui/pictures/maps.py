@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from gramviz.errors import InputError
-from gramviz.ui.curves import TRUNK, grouped, look
-from gramviz.ui.exports.maps import MapSet, step_of
+from gramviz.ui.curves import TRUNK, grouped, look, step_of
+from gramviz.ui.exports.maps import MapSet
 from gramviz.ui.exports.painted import Appearance, bar, panels, similarity_panel
 from gramviz.ui.pictures.files import check_kind, written
 from gramviz.ui.pictures.sheet import EDGE, GAP, WIDTH, Box, Sheet

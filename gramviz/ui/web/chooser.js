@@ -155,7 +155,7 @@ function checkpointBox(checkpoint, severalRuns) {
   const box = make("input");
   Object.assign(box, { type: "checkbox", name: "ids", value: checkpoint.id, checked: request.ids.includes(checkpoint.id) });
   box.setAttribute("aria-label", checkpointName(checkpoint, severalRuns));
-  const cell = make("label", "gv-cell", box, make("span", "gv-step", grouped(checkpoint.step)));
+  const cell = make("label", "gv-cell", box, make("span", "gv-step", isModel(checkpoint) ? "" : grouped(checkpoint.step)));
   cell.style.setProperty("--arm", "var(--arm-" + checkpoint.branch + ")");
   return cell;
 }

@@ -100,9 +100,9 @@ function arrange() {
 }
 
 function newMap(checkpoint) {
-  const map = new PatchMap(armLabel(checkpoint.branch), checkpoint.branch);
+  const map = new PatchMap(headingOf(checkpoint), checkpoint.branch);
   map.checkpoint = checkpoint;
-  map.step.textContent = "step " + grouped(checkpoint.step);
+  map.step.textContent = stepText(checkpoint);
   map.canvas.setAttribute("aria-label", "Map of " + checkpointName(checkpoint, false));
   prepare(map);
   return map;

@@ -99,7 +99,7 @@ class PatchMap {
   follow(source, prefix) {
     this.checkpoint = source.checkpoint;
     this.node.style.setProperty("--arm", "var(--arm-" + source.checkpoint.branch + ")");
-    setText(this.heading, prefix + armLabel(source.checkpoint.branch));
+    setText(this.heading, prefix + source.heading.textContent);
     setText(this.step, source.step.textContent);
     this.canvas.setAttribute("aria-label", source.canvas.getAttribute("aria-label"));
     if (source.rows === this.rows) return;

@@ -2,9 +2,9 @@
 
 class SpectralMap extends PatchMap {
   constructor(checkpoint) {
-    super(armLabel(checkpoint.branch), checkpoint.branch);
+    super(headingOf(checkpoint), checkpoint.branch);
     this.checkpoint = checkpoint;
-    this.step.textContent = "step " + grouped(checkpoint.step);
+    this.step.textContent = stepText(checkpoint);
     this.canvas.setAttribute("aria-label", "Map of " + checkpointName(checkpoint, false));
     this.reading.title = "Value at the patch under the pointer";
     this.facts = make("dl", "gv-facts");

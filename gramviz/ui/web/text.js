@@ -34,8 +34,14 @@ function boundText(value) {
 
 /** What a checkpoint is called in a list: its branch and step, and its run where there are several. */
 function checkpointName(checkpoint, severalRuns) {
+  if (isModel(checkpoint)) return checkpoint.run;
   const name = armLabel(checkpoint.branch) + ", step " + grouped(checkpoint.step);
   return severalRuns ? checkpoint.run + ": " + name : name;
 }
+
+/** A network that is no step of a run goes by its own name. */
+const isModel = ({ branch }) => branch === "model";
+const headingOf = (checkpoint) => (isModel(checkpoint) ? checkpoint.run : armLabel(checkpoint.branch));
+const stepText = (checkpoint) => (isModel(checkpoint) ? "" : "step " + grouped(checkpoint.step));
 
 const armLabel = (branch) => (config.arms[branch] || { label: branch }).label;
