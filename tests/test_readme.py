@@ -66,6 +66,7 @@ def commands():
 
 # What cannot be run as it stands, for want of data, hours, machines or a network, and the test that runs the same on
 # a small scale (or, for other programs' commands, none).
+ADDED = "tests/checkpoints/test_added.py::test_a_folder_a_file_and_a_file_whose_network_is_named"
 ELSEWHERE = {
     "make run": "tests/test_readme.py::test_the_page_starts_as_a_space_starts_it",
     "make test": ".ci/run::exec make test",
@@ -73,8 +74,8 @@ ELSEWHERE = {
     "gramviz collect": "tests/test_cli.py::test_train_fork_collect_list_and_measure",
     "gramviz measure": "tests/test_cli.py::test_measure_run_folders_and_go_on",
     "gramviz curves": "tests/test_cli.py::test_curves_draws_a_runs_measures",
-    "gramviz models --add": "tests/checkpoints/test_added.py::test_a_folder_a_file_and_a_file_whose_network_is_named",
-    "gramviz models --remove": "tests/checkpoints/test_added.py::test_a_folder_a_file_and_a_file_whose_network_is_named",
+    "gramviz models --add": ADDED,
+    "gramviz models --remove": ADDED,
     "gramviz serve --engine ray": "tests/serving/test_ray.py::test_the_engine_over_it_answers_the_page",
     "pip install": "tests/test_packaging.py::test_the_command_is_there",
     "ray start": "",
