@@ -533,6 +533,67 @@ def test_a_checkpoint_without_a_spectrum_leaves_the_others_alone(tmp_path, spect
     assert "gramviz: tiny-plain-2000:" in capsys.readouterr().err
 
 
+@pytest.fixture
+def compare(tmp_path, photo):
+    """The arguments that compare a small picture, all but the checkpoints."""
+    make_store(tmp_path)
+    return ["compare", str(photo), "--models", str(tmp_path), "--device", "cpu", "--patches", "8"]
+
+
+def test_compare_prints_and_writes_the_engines_cosines(tmp_path, photo, compare, capsys):
+    files = [word for kind in ("json", "npz", "csv") for word in ("--out", str(tmp_path / f"maps.{kind}"))]
+    assert main([*compare, "--at", "2,5", "--json", *files, *of(SPECTRA)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == json.loads((tmp_path / "maps.json").read_text())
+    assert told["query"] == {"positive": [2 * 8 + 5], "negative": []}
+    engine = Engine.from_settings(Settings(device="cpu", models=tmp_path))
+    with np.load(tmp_path / "maps.npz") as arrays:
+        for index, key in enumerate(SPECTRA):
+            wanted = engine.similarity(read_picture(photo), key, 8, 2, 5)["map"]
+            off = np.abs(np.array(wanted) - told["maps"][index]["cosines"]).max()
+            assert off <= told["maps"][index]["bound"] + 1e-6
+            np.testing.assert_array_equal(arrays["cosines"][index], told["maps"][index]["cosines"])
+    engine.close()
+
+
+def test_compare_prints_a_table_of_the_default_checkpoints(compare, capsys):
+    assert main([*compare, "--cls"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Query: the CLS token."
+    for line in lines[2:]:
+        cells = line.split()
+        assert float(cells[1]) == pytest.approx(
+            float(cells[-1]), abs=1e-3
+        )  # the mean cosine to CLS is the CLS-patch alignment
+    assert len(lines) >= 4
+
+
+def test_compare_writes_pictures_a_film_and_a_page(tmp_path, compare):
+    kinds = ("png", "svg", "pdf", "gif", "webp", "html")
+    files = [word for kind in kinds for word in ("--out", str(tmp_path / "new" / f"maps.{kind}"))]
+    assert main([*compare, *files, "--sheet", *of(SPECTRA)]) == 0
+    with Image.open(tmp_path / "new" / "maps.gif") as film:
+        assert film.n_frames > 2
+    assert (tmp_path / "new" / "maps.html").read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--at", "9,0"], "There is no patch 9,0; rows go to 5, columns to 7."),
+        (["--at", "x"], "'x' is no patch"),
+        (["--out", "maps.bmp"], "A file of kind 'bmp' cannot be written"),
+        (["--checkpoint", "gone"], "There is no checkpoint 'gone'"),
+        (["--patches", "900"], "900 patches"),
+    ],
+)
+def test_compare_says_what_is_wrong_and_writes_nothing(compare, capsys, wrong, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([*compare, *wrong]) == 1
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.glob("maps.*"))
+
+
 def test_help_needs_neither_torch_nor_a_page():
     heavy = "import sys; from gramviz.__main__ import _parser; _parser().format_help()"
     heavy += (
