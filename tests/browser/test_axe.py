@@ -9,7 +9,9 @@ from tests.browser.visitor import noise, png
 pytestmark = pytest.mark.browser
 
 THEMES = ("light", "dark")
-NO_PLOT_TO_COME = "![...document.querySelectorAll('[aria-label=\"Empty value\"]')].some((n) => n.clientWidth)"
+NO_PLOT_TO_COME = """![...document.querySelectorAll('[aria-label="Empty value"]')].some(
+    (node) => node.checkVisibility({ visibilityProperty: true })
+)"""
 GRAVE = ("serious", "critical")
 
 
