@@ -81,7 +81,9 @@ def _unpacked(path: Path) -> Iterator[bytes]:
                         f"An image in the archive has more than {ONE_IMAGE // 2**20} MiB; please leave it out."
                     )
                 yield content
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # zipfile answers hostile bytes with nearly every type there is
         raise InputError(
             "The archive is damaged, locked or of a kind that is not read; please zip it again."
         ) from error

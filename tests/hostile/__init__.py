@@ -1,0 +1,1 @@
+"""Inputs that nobody should send, made from a seed: images, archives, weights, values of the page, names."""
