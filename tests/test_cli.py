@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import torch
@@ -18,6 +19,7 @@ from gramviz.serving.engine import Engine
 from gramviz.serving.settings import Settings
 from gramviz.training.config import GramConfig, HeadConfig, TrainConfig, ViewConfig
 from gramviz.vit.images import read_picture
+from tests.load.service import served
 from tests.stores import TINY, make_store, make_wild
 
 
@@ -592,6 +594,31 @@ def test_compare_says_what_is_wrong_and_writes_nothing(compare, capsys, wrong, s
     assert main([*compare, *wrong]) == 1
     assert said in capsys.readouterr().err
     assert not list(tmp_path.glob("maps.*"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("ada", "line 1 of who.txt is not name:password"), ("# a\n\nada:", "line 3"), ("# a\n", "names nobody")],
+)
+def test_a_file_of_names_is_checked_and_no_password_told(tmp_path, capsys, text, said):
+    file = tmp_path / "who.txt"
+    file.write_text(text)
+    assert main(["serve", "--auth", str(file), "--device", "cpu"]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_only_those_who_are_named_come_in(tmp_path):
+    file = tmp_path / "who.txt"
+    file.write_text("# lecturers\nada:engine:1843\n")
+    with served(tmp_path, "--auth", str(file)) as service:
+        with httpx.Client(base_url=service.address, follow_redirects=True) as stranger:
+            assert stranger.get("config").status_code == 401
+            assert stranger.post("login", data={"username": "ada", "password": "wrong"}).status_code == 400
+            assert stranger.get("config").status_code == 401
+        with httpx.Client(base_url=service.address, follow_redirects=True) as ada:
+            assert ada.post("login", data={"username": "ada", "password": "engine:1843"}).status_code == 200
+            assert ada.get("config").status_code == 200
+        assert httpx.get(f"{service.address}healthz").json()["status"] == "ok"
 
 
 def test_help_needs_neither_torch_nor_a_page():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from gramviz.commands.options import Commands, add_settings, settings
+from gramviz.errors import ConfigError
 
 
 def add(commands: Commands) -> None:
@@ -12,6 +14,13 @@ def add(commands: Commands) -> None:
     serve = commands.add_parser("serve", help="open the page on this machine")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     serve.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
+    serve.add_argument(
+        "--auth",
+        type=Path,
+        metavar="FILE",
+        help="let in only whom this file names: a line for each, name:password (a file, since others on the machine "
+        "can read what stands on a command line)",
+    )
     add_settings(serve)
     serve.set_defaults(command=run)
 
@@ -22,6 +31,7 @@ def run(options: argparse.Namespace) -> None:
 
     share_processors()  # before torch is imported
     wanted = settings(options)
+    who = {"auth": admitted(options.auth)} if options.auth else {}
 
     from gramviz.serving.engine import Engine
     from gramviz.ui.logs import configure
@@ -30,6 +40,24 @@ def run(options: argparse.Namespace) -> None:
     configure(wanted.log_level, wanted.log_format)
     engine = Engine.from_settings(wanted)
     try:
-        serve(engine, server_name=options.host, server_port=options.port)
+        serve(engine, server_name=options.host, server_port=options.port, **who)
     finally:
         engine.close()
+
+
+def admitted(file: Path) -> list[tuple[str, str]]:
+    """(name, password) of each line name:password; empty lines and those that begin with # are passed over.
+
+    Raises ConfigError, which names the line and no password, where one is neither, or where there is none at all.
+    """
+    found = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, colon, password = line.partition(":")
+        if not (name.strip() and colon and password):
+            raise ConfigError(f"line {number} of {file.name} is not name:password")
+        found.append((name.strip(), password))
+    if not found:
+        raise ConfigError(f"{file.name} names nobody; write lines name:password")
+    return found
