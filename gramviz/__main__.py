@@ -9,10 +9,21 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from gramviz.commands import collect, compare, curves, measure, models, serve, spectrum, theory, train
+from gramviz.commands import (
+    collect,
+    compare,
+    curves,
+    finetune,
+    measure,
+    models,
+    serve,
+    spectrum,
+    theory,
+    train,
+)
 from gramviz.errors import GramvizError
 
-COMMANDS = (serve, models, compare, spectrum, theory, train, collect, measure, curves)
+COMMANDS = (serve, models, compare, spectrum, theory, finetune, train, collect, measure, curves)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import httpx
@@ -619,6 +620,44 @@ def test_only_those_who_are_named_come_in(tmp_path):
             assert ada.post("login", data={"username": "ada", "password": "engine:1843"}).status_code == 200
             assert ada.get("config").status_code == 200
         assert httpx.get(f"{service.address}healthz").json()["status"] == "ok"
+
+
+def test_finetune_repairs_and_writes_what_came_of_it(tmp_path, photo, capsys):
+    make_store(tmp_path / "models")
+    call = ["finetune", str(photo), "--models", str(tmp_path / "models"), "--device", "cpu", "--patches", "8"]
+    call += ["--steps", "6", "--batch", "2", "--rate", "0.003", "--out", str(tmp_path / "tuned")]
+    assert main([*call, "--json"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    rows = [json.loads(line) for line in out if line.startswith("{")]
+    assert [row["step"] for row in rows[:-1]] == [1, 2, 3, 4, 5, 6]
+    told = rows[-1]
+    assert told["after"].keys() == told["before"].keys() >= {"gram_distance", "effective_rank"}
+    assert told["after"] != told["before"]
+    (archive,) = (tmp_path / "tuned").iterdir()
+    assert str(archive) == out[-1]
+    with zipfile.ZipFile(archive) as file:
+        assert any(name.endswith(".safetensors") for name in file.namelist())
+    folder = tmp_path / "unpacked"
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(folder)
+    weights = next(folder.glob("*.safetensors"))
+    assert main(["models", "--add", str(weights), "--name", "mine", "--added", str(tmp_path / "added")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--preset", "magic"], "There is no preset 'magic'; these checkpoints have repair"),
+        (["--steps", "3"], "steps is '3'; it must be a whole number from 5 to 500"),
+        (["--start", "gone"], "There is no checkpoint 'gone'"),
+        (["--control"], "A control arm with Gram weight 0 would have nothing left"),
+    ],
+)
+def test_finetune_says_what_is_wrong(tmp_path, photo, capsys, wrong, said):
+    make_store(tmp_path / "models")
+    call = ["finetune", str(photo), "--models", str(tmp_path / "models"), "--device", "cpu"]
+    assert main([*call, *wrong]) == 1
+    assert said in capsys.readouterr().err
 
 
 def test_help_needs_neither_torch_nor_a_page():

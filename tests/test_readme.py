@@ -104,7 +104,8 @@ def test_every_command_is_run_here_or_by_a_test_that_there_is(tmp_path, monkeypa
             file, test = proof[0].split("::")
             text = (ROOT / file).read_text(encoding="utf-8")
             assert (f"def {test}(" if file.endswith(".py") else test) in text, line
-    assert len(run) == 9
+    assert len(run) == 10
+    assert list((tmp_path / "tuned").glob("*.zip"))
     assert (tmp_path / "maps.html").read_bytes().startswith(b"<!doctype html>")
     assert (tmp_path / "spectrum.png").read_bytes().startswith(b"\x89PNG")
     said = capsys.readouterr().out

@@ -19,7 +19,8 @@ from gramviz.data.samples import SAMPLES
 from gramviz.data.samples import load as load_sample
 from gramviz.data.scenes import scene
 from gramviz.errors import InputError
-from gramviz.serving.plans import MOST_IMAGES, Plan
+from gramviz.serving.dials import MOST_IMAGES
+from gramviz.serving.plans import Plan
 from gramviz.serving.tuning import TuneRequest
 from gramviz.training.config import (
     GramConfig,

@@ -19,7 +19,8 @@ import gradio as gr
 from gramviz.checkpoints.manifest import CheckpointInfo
 from gramviz.errors import InputError
 from gramviz.serving.controls import Choice, Slider
-from gramviz.serving.plans import CONTROLS, MOST_IMAGES, Plan, Preset
+from gramviz.serving.dials import CONTROLS, MOST_IMAGES
+from gramviz.serving.plans import Plan, Preset
 from gramviz.serving.tuning import Begun, Finished, Frame, Looked, Update, Waiting
 from gramviz.ui.colours import as_hex, sequential
 from gramviz.ui.explorer import MAP_STYLES, PICTURE_SCRIPTS, arms_config

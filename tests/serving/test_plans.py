@@ -4,7 +4,8 @@ import pytest
 
 from gramviz.errors import InputError
 from gramviz.serving.controls import Slider, start
-from gramviz.serving.plans import CONTROLS, Plan, presets
+from gramviz.serving.dials import CONTROLS
+from gramviz.serving.plans import Plan, presets
 from gramviz.serving.settings import Settings
 
 

@@ -146,7 +146,7 @@ def test_small_wishes(engine, files):
 
 
 def test_the_controls_go_no_further_than_the_networks():
-    from gramviz.serving.plans import CONTROLS
+    from gramviz.serving.dials import CONTROLS
 
     told = {control.name: control_config(control, CHECKPOINTS) for control in CONTROLS}
     assert told["blocks"]["high"] == 12

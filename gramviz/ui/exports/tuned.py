@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from gramviz.errors import InputError
-from gramviz.serving.plans import MOST_STEPS, Plan
+from gramviz.serving.dials import MOST_STEPS
+from gramviz.serving.plans import Plan
 from gramviz.ui.exports.maps import Array
 from gramviz.ui.theme import ARMS
 

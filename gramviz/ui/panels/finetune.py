@@ -13,8 +13,8 @@ import gradio as gr
 
 from gramviz.data.bundles import read_bundle
 from gramviz.errors import GramvizError, InputError
+from gramviz.serving.dials import MOST_IMAGES
 from gramviz.serving.engine import Engine
-from gramviz.serving.plans import MOST_IMAGES
 from gramviz.serving.tuning import Finished, Frame, TuneRequest
 from gramviz.ui.chooser import Request
 from gramviz.ui.files import Files
