@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -288,3 +289,17 @@ def test_no_fine_tune_or_one_whose_picture_is_gone(files):
         files, what="figure", kind="png", tab="finetune", tuned=tuned(files, photograph="files/x/y.jpg")
     )
     assert "not kept any more" in told["error"]
+
+
+@pytest.mark.parametrize(
+    ("tab", "words"),
+    [
+        ("spectra", ("9 \u00d7 14 patches", "last layer", *IDS, "Chelsea")),
+        ("story", ("Run small", "seeds", "means over the seeds")),
+    ],
+)
+def test_figures_of_other_tabs_name_their_settings(files, tab, words):
+    data = content(files, export(files, what="figure", kind="svg", tab=tab)).decode()
+    said = " ".join(re.findall(r"<!-- (.*?) -->", data))
+    for word in words:
+        assert word in said, (word, said[-600:])

@@ -117,13 +117,17 @@ class MapSet:
     def settings(self) -> str:
         """All that the maps depend on, in sentences: query, picture, patches, layer, checkpoints, precision."""
         rows, columns = self.grid
-        layer = "last layer" if self.layer == -1 else f"layer {self.layer} counted from the last"
         ids = ", ".join(view.checkpoint.id for view in self.views)
         bound = max(self.bound(view) for view in self.views)
         return (
-            f"Query: {self.query.describe(self.grid)}. {rows} \u00d7 {columns} patches, {layer}. "
+            f"Query: {self.query.describe(self.grid)}. {rows} \u00d7 {columns} patches, {layer_words(self.layer)}. "
             f"Checkpoints: {ids}. Cosines within \u00b1{bound_text(bound)}. {self.caption or OWN}"
         )
+
+
+def layer_words(layer: int) -> str:
+    """Which layer, counted from the last, -1."""
+    return "last layer" if layer == -1 else f"layer {layer} counted from the last"
 
 
 def bound_text(bound: float) -> str:

@@ -18,7 +18,7 @@ from gramviz.ui.cards import STATEMENTS
 from gramviz.ui.chooser import Request
 from gramviz.ui.exporter import Wish, failed_value, made_value
 from gramviz.ui.exports import tables
-from gramviz.ui.exports.maps import OWN, MapSet
+from gramviz.ui.exports.maps import OWN, MapSet, layer_words
 from gramviz.ui.exports.page import as_html
 from gramviz.ui.exports.tuned import Tuned
 from gramviz.ui.files import GONE, Files
@@ -29,6 +29,7 @@ from gramviz.ui.pictures.lab import finding_picture
 from gramviz.ui.pictures.maps import maps_picture, sheet_picture
 from gramviz.ui.pictures.spectra import spectra_picture
 from gramviz.ui.pictures.tuning import tuned_picture
+from gramviz.ui.spectra import first_ids
 from gramviz.vit.images import Picture, grid_for
 
 AT_ONCE = 4  # files that are made side by side; each takes a second or less of one core
@@ -92,9 +93,13 @@ def _made(
     if wish.what == "figure" and wish.tab == "story":
         return f"gramviz-curves.{wish.kind}", _curves(engine, wish)
     if wish.what == "figure" and wish.tab == "spectra":
-        spectra = engine.spectra(picture, request.ids, patches, layer=layer, visitor=visitor)
+        shown = first_ids(request.ids)  # as many as the tab shows
+        spectra = engine.spectra(picture, shown, patches, layer=layer, visitor=visitor)
         found = [(view.checkpoint, view.spectra) for view in spectra if view.spectra is not None]
-        return f"gramviz-spectra.{wish.kind}", spectra_picture(found, wish.kind)
+        rows, columns = grid_for(picture.size, patches)
+        seen = f"{rows} \u00d7 {columns} patches, {layer_words(layer)}"
+        told = f"{seen}. Checkpoints: {', '.join(shown)}. {caption or OWN}"
+        return f"gramviz-spectra.{wish.kind}", spectra_picture(found, wish.kind, told)
 
     ids = list(dict.fromkeys(request.ids))
     if wish.what in ("sheet", "film"):
@@ -145,4 +150,9 @@ def _curves(engine: Engine, wish: Wish) -> bytes:
     rows = engine.trajectory(wish.run)
     if not rows:
         raise InputError(f"Nothing was measured along {wish.run}, so there are no curves to export.")
-    return curves_picture(rows, kind=wish.kind)
+    seeds = len({row["seed"] for row in rows if "seed" in row})
+    told = (
+        f"Run {wish.run}, {seeds} seeds: lines are means over the seeds at the steps that all of them have, bands "
+        "reach from the lowest to the highest seed."
+    )
+    return curves_picture(rows, kind=wish.kind, caption=told)

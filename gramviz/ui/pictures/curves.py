@@ -7,17 +7,27 @@ from matplotlib.axes import Axes
 from gramviz.errors import InputError
 from gramviz.ui import curves
 from gramviz.ui.curves import Line, Row, measure
-from gramviz.ui.pictures.files import check_kind, line_style, panelled, titled, with_legend, written
+from gramviz.ui.pictures.files import (
+    captioned,
+    check_kind,
+    line_style,
+    panelled,
+    titled,
+    with_legend,
+    written,
+)
 from gramviz.ui.theme import CONTROLS, Arm
 
 CARD = ("near_auc", "knn", "scenes_near_auc", "cls_alignment", "top1_energy", "heldout_ibot")
 
 
-def curves_picture(rows: Sequence[Row], names: Sequence[str] = CARD, kind: str = "png") -> bytes:
+def curves_picture(
+    rows: Sequence[Row], names: Sequence[str] = CARD, kind: str = "png", caption: str = ""
+) -> bytes:
     """Small multiples of some measures along every arm, bands from the lowest to the highest seed, as a file's bytes.
 
-    kind: "png" (1,950 pixels wide), "svg" or "pdf". Measures that no row has are left out. Raises InputError for
-    another kind, for an unknown measure, or where none is left.
+    kind: "png" (1,950 pixels wide), "svg" or "pdf". caption: stands beneath. Measures that no row has are left
+    out. Raises InputError for another kind, for an unknown measure, or where none is left.
     """
     check_kind(kind)
     for name in names:
@@ -32,6 +42,7 @@ def curves_picture(rows: Sequence[Row], names: Sequence[str] = CARD, kind: str =
     for index, name in enumerate(there):
         _panel(figure.add_subplot(lines, columns, index + 1), rows, name)
     with_legend(figure, 5)
+    captioned(figure, caption)
     return written(figure, kind)
 
 

@@ -1,6 +1,7 @@
 """Figures in one style, as files: the same figure gives the same bytes. Knows nothing of what is drawn."""
 
 import io
+from textwrap import wrap
 from typing import Any
 
 from matplotlib import rc_context
@@ -14,6 +15,7 @@ FORMATS = ("png", "svg", "pdf")
 DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
 MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^"}
 FAINT = "#d5d9dd"
+CAPTION_LETTERS = 200  # that fit into a line beneath
 PANEL, LEGEND = 3.4, 0.5  # inches: height of a line of panels, and of a line of the legend
 
 
@@ -58,6 +60,13 @@ def with_legend(figure: Figure, columns: int) -> None:
     figure.legend(
         first_drawn_last.values(), first_drawn_last, loc="outside upper left", ncols=columns, frameon=False
     )
+
+
+def captioned(figure: Figure, text: str) -> None:
+    """Small print beneath all panels; nothing for no text."""
+    if text:
+        lines = "\n".join(wrap(text, CAPTION_LETTERS, break_on_hyphens=False))
+        figure.supxlabel(lines, x=0.01, ha="left", fontsize=9, color="#5a6068")
 
 
 def written(figure: Figure, kind: str) -> bytes:

@@ -9,17 +9,28 @@ from gramviz.checkpoints.manifest import CheckpointInfo
 from gramviz.errors import InputError
 from gramviz.metrics.spectra import Spectra
 from gramviz.ui.figures.spectra import Drawn, drawn
-from gramviz.ui.pictures.files import check_kind, line_style, panelled, titled, with_legend, written
+from gramviz.ui.pictures.files import (
+    captioned,
+    check_kind,
+    line_style,
+    panelled,
+    titled,
+    with_legend,
+    written,
+)
 
 FLOOR = 1e-6  # of the largest eigenvalue, and of the trace: less is not drawn on a logarithmic axis
 REFERENCE = "#808080"
 MARK_EVERY = 0.04  # of a panel, along a line of eigenvalues
 
 
-def spectra_picture(found: Sequence[tuple[CheckpointInfo, Spectra]], kind: str = "png") -> bytes:
+def spectra_picture(
+    found: Sequence[tuple[CheckpointInfo, Spectra]], kind: str = "png", caption: str = ""
+) -> bytes:
     """Eigenvalues of G with those of random features, cumulative energy, energy by frequency, cosine by distance.
 
-    kind: "png" (1,950 pixels wide), "svg" or "pdf". Raises InputError for another kind, or for no checkpoint.
+    kind: "png" (1,950 pixels wide), "svg" or "pdf". caption: stands beneath. Raises InputError for another
+    kind, or for no checkpoint.
     """
     check_kind(kind)
     if not found:
@@ -30,6 +41,7 @@ def spectra_picture(found: Sequence[tuple[CheckpointInfo, Spectra]], kind: str =
     for panel, draw in zip(panels, (_eigenvalues, _cumulative, _frequencies, _distances), strict=True):
         draw(panel, lines)
     with_legend(figure, 3)
+    captioned(figure, caption)
     return written(figure, kind)
 
 
