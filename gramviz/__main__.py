@@ -16,6 +16,7 @@ from gramviz.commands import (
     finetune,
     measure,
     models,
+    push,
     serve,
     spectrum,
     theory,
@@ -23,7 +24,7 @@ from gramviz.commands import (
 )
 from gramviz.errors import GramvizError
 
-COMMANDS = (serve, models, compare, spectrum, theory, finetune, train, collect, measure, curves)
+COMMANDS = (serve, models, compare, spectrum, theory, finetune, train, collect, measure, curves, push)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

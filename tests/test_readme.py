@@ -74,6 +74,7 @@ ELSEWHERE = {
     "gramviz collect": "tests/test_cli.py::test_train_fork_collect_list_and_measure",
     "gramviz measure": "tests/test_cli.py::test_measure_run_folders_and_go_on",
     "gramviz curves": "tests/test_cli.py::test_curves_draws_a_runs_measures",
+    "gramviz push": "tests/checkpoints/test_push.py::test_everything_arrives_in_one_commit",
     "gramviz models --add": ADDED,
     "gramviz models --remove": ADDED,
     "gramviz serve --engine ray": "tests/serving/test_ray.py::test_the_engine_over_it_answers_the_page",

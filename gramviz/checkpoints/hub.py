@@ -83,7 +83,7 @@ def repository_of(source: str) -> tuple[str, str, str | None]:
 def offer_of(source: str, *, token: str | None = None) -> Offer:
     """Ask the Hub what it has. Raises CheckpointError where it has nothing that can be used, in one sentence."""
     name, repository, revision = repository_of(source)
-    with _told(repository):
+    with told_by_hub(repository):
         found = HfApi(endpoint=_endpoint(), token=token).model_info(
             repository, revision=revision, files_metadata=True, timeout=20
         )
@@ -107,7 +107,7 @@ def fetch(offer: Offer, *, cache: Path | None = None, token: str | None = None) 
     """Both files, fetched into the Hub's own cache with a bar on stderr, resumed where an earlier try broke off:
     (configuration, weights). Raises CheckpointError in one sentence.
     """
-    with _told(offer.repository):
+    with told_by_hub(offer.repository):
         config, weights = (
             Path(
                 hf_hub_download(
@@ -130,7 +130,7 @@ def _endpoint() -> str | None:
 
 
 @contextmanager
-def _told(repository: str) -> Iterator[None]:
+def told_by_hub(repository: str) -> Iterator[None]:
     """What went wrong, in a sentence that says what would help."""
     try:
         yield

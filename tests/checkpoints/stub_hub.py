@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -34,6 +35,8 @@ class StubHub:
     repositories: dict[str, Repository] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     address: str = ""
+    token: str = "hf_stub"
+    private: dict[str, bool] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -120,6 +123,42 @@ def stub_hub() -> Iterator[StubHub]:
                 self.connection.close()
                 return None
             return self.answer(206 if start else 200, body, headers, whole=whole)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            hub.asked.append(f"POST {self.path}")
+            if self.headers.get("Authorization") != f"Bearer {hub.token}":
+                return self.refuse(401, "", whole=True)
+            if self.path == "/api/repos/create":
+                told = json.loads(body)
+                name = (
+                    f"{told['organization']}/{told['name']}"
+                    if told.get("organization")
+                    else f"me/{told['name']}"
+                )
+                hub.private[name] = bool(told.get("private", told.get("visibility") == "private"))
+                hub.repositories.setdefault(name, Repository({}))
+                return self.say({"url": f"{hub.address}/{name}", "id": name})
+            if self.path == "/api/validate-yaml":
+                return self.say({"errors": [], "warnings": []})
+            if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/[^/?]+(\?.*)?", self.path):
+                files = [
+                    {"path": each["path"], "uploadMode": "regular"} for each in json.loads(body)["files"]
+                ]
+                return self.say({"files": [{**each, "shouldIgnore": False} for each in files]})
+            if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/[^/?]+(\?.*)?", self.path):
+                for line in map(json.loads, body.decode().splitlines()):
+                    if line["key"] == "file":
+                        content = base64.b64decode(line["value"]["content"])
+                        hub.repositories[found[1]].files[line["value"]["path"]] = content
+                address = f"{hub.address}/{found[1]}/commit/{COMMIT}"
+                return self.say(
+                    {"success": True, "commitOid": COMMIT, "commitUrl": address, "hookOutput": ""}
+                )
+            return self.refuse(404, "", whole=True)
+
+        def say(self, told: dict[str, object]) -> None:
+            self.answer(200, json.dumps(told).encode(), {"Content-Type": "application/json"}, whole=True)
 
         def do_GET(self) -> None:
             self.handle_any(whole=True)
