@@ -45,7 +45,7 @@ def test_the_walk_through_runs_and_says_what_the_argument_says(tmp_path):
     up, down = (tuple(map(int, found)) for found in re.findall(r"R from (\d+) to (\d+)", said))
     assert up[1] > up[0]  # Lemma 2 and its condition
     assert down[1] < down[0]
-    before, after = map(float, re.search(r"Gram distance from ([\d.]+) to ([\d.]+)", said).groups())
+    before, after = map(float, re.search(r"Gram distance from ([\d.]+\d) to ([\d.]+\d)", said).groups())
     assert after < before
     assert float(re.search(r"after a rotation: (\S+)", said)[1]) < 1e-12
     assert (tmp_path / "walk" / "maps.html").read_bytes().startswith(b"<!doctype html>")
