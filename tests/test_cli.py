@@ -660,6 +660,12 @@ def test_finetune_says_what_is_wrong(tmp_path, photo, capsys, wrong, said):
     assert said in capsys.readouterr().err
 
 
+def test_mcp_without_its_package_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setattr("gramviz.commands.serve.find_spec", lambda name: None)
+    assert main(["serve", "--mcp", "--device", "cpu"]) == 1
+    assert "pip install 'gramviz[mcp]'" in capsys.readouterr().err
+
+
 def test_help_needs_neither_torch_nor_a_page():
     heavy = "import sys; from gramviz.__main__ import _parser; _parser().format_help()"
     heavy += (

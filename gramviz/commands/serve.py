@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from gramviz.commands.options import Commands, add_settings, settings
 from gramviz.errors import ConfigError
@@ -21,6 +23,9 @@ def add(commands: Commands) -> None:
         help="let in only whom this file names: a line for each, name:password (a file, since others on the machine "
         "can read what stands on a command line)",
     )
+    serve.add_argument(
+        "--mcp", action="store_true", help="offer the endpoints as tools of the Model Context Protocol, too"
+    )
     add_settings(serve)
     serve.set_defaults(command=run)
 
@@ -31,7 +36,11 @@ def run(options: argparse.Namespace) -> None:
 
     share_processors()  # before torch is imported
     wanted = settings(options)
-    who = {"auth": admitted(options.auth)} if options.auth else {}
+    extra: dict[str, Any] = {"auth": admitted(options.auth)} if options.auth else {}
+    if options.mcp:
+        if find_spec("mcp") is None:
+            raise ConfigError("--mcp needs the package mcp; pip install 'gramviz[mcp]'")
+        extra["mcp_server"] = True
 
     from gramviz.serving.engine import Engine
     from gramviz.ui.logs import configure
@@ -40,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
     configure(wanted.log_level, wanted.log_format)
     engine = Engine.from_settings(wanted)
     try:
-        serve(engine, server_name=options.host, server_port=options.port, **who)
+        serve(engine, server_name=options.host, server_port=options.port, **extra)
     finally:
         engine.close()
 

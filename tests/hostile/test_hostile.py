@@ -7,9 +7,11 @@ the slowest and the peak of memory.
 import os
 import re
 import resource
+import socket
 import time
 from urllib.parse import quote
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
@@ -32,6 +34,7 @@ from gramviz.vit.backbones import NetworkConfig
 from gramviz.vit.images import MAX_SIDE, read_picture
 from tests.hostile.made import NAMES, archives, images, values, weights
 from tests.ui.fake_engine import FakeEngine
+from tests.ui.live import serving
 
 ALL = os.environ.get("GRAMVIZ_HOSTILE") == "all"
 SEED = 20261127
@@ -198,3 +201,41 @@ def test_values_of_the_page(tmp_path, caplog):
 def test_no_setting_that_others_share_was_changed():
     assert Image.MAX_IMAGE_PIXELS == 1024 * 1024 * 1024 // 4 // 3
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
+
+
+INSIDE = ("127.0.0.1", "localhost", "0.0.0.0", "[::1]", "2130706433")  # names of this machine
+
+
+def test_addresses_on_this_network_and_files_of_this_machine_are_not_fetched(tmp_path):
+    """Gradio fetches an image that a call names by a public address; nothing here, and no file by its path."""
+    with socket.create_server(("127.0.0.1", 0)) as inside:
+        inside.settimeout(0.01)
+        port = inside.getsockname()[1]
+        secret = tmp_path / "secret.png"
+        secret.write_bytes(b"secret")
+        addresses = [f"http://{host}:{port}/x.png" for host in INSIDE]
+        addresses += [
+            "http://169.254.169.254/latest/meta-data",
+            f"file://{secret}",
+            str(secret),
+            "/etc/passwd",
+        ]
+        with serving(FakeEngine(), tmp_path / "served") as url:
+            for address in addresses:
+                file = {"path": address, "meta": {"_type": "gradio.FileData"}}
+                for image in (file, {**file, "path": "x", "url": address}, address):
+                    told = _called(url, image)
+                    assert not told.startswith("event: complete"), (image, told)
+                    assert "secret" not in told.replace(address, ""), (image, told)
+                    assert not TELLTALE.search(told.replace(address, "")), (image, told)
+        with pytest.raises(TimeoutError):  # nobody came
+            inside.accept()
+
+
+def _called(url, image):
+    """What comes of a call of the API with an image."""
+    call = {"data": [image, "small-plain-8000", 0, 0, 14]}
+    begun = httpx.post(f"{url}gradio_api/call/similarity", json=call, timeout=60)
+    if begun.status_code != 200:
+        return begun.text
+    return httpx.get(f"{url}gradio_api/call/similarity/{begun.json()['event_id']}", timeout=60).text
