@@ -33,7 +33,7 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 PREFIX = "hf-hub:"
 MOST_BYTES = 8 * 2**30  # of a file of weights
 CARRIERS = ("httpx", "httpcore", "huggingface_hub")  # modules whose errors are those of a line
-_REPO = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
+REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 _REVISION = re.compile(r"[\w./-]{1,128}")
 
 
@@ -60,7 +60,7 @@ def repository_of(source: str) -> tuple[str, str, str | None]:
     if source.startswith(PREFIX):
         repository, _, revision = source.removeprefix(PREFIX).partition("@")
         if (
-            not _REPO.fullmatch(repository)
+            not REPOSITORY.fullmatch(repository)
             or ".." in source
             or (revision and not _REVISION.fullmatch(revision))
         ):
@@ -84,7 +84,7 @@ def offer_of(source: str, *, token: str | None = None) -> Offer:
     """Ask the Hub what it has. Raises CheckpointError where it has nothing that can be used, in one sentence."""
     name, repository, revision = repository_of(source)
     with told_by_hub(repository):
-        found = HfApi(endpoint=_endpoint(), token=token).model_info(
+        found = HfApi(endpoint=endpoint(), token=token).model_info(
             repository, revision=revision, files_metadata=True, timeout=20
         )
     sizes = {file.rfilename: file.size for file in found.siblings or ()}
@@ -116,7 +116,7 @@ def fetch(offer: Offer, *, cache: Path | None = None, token: str | None = None) 
                     revision=offer.revision,
                     cache_dir=cache,
                     token=token,
-                    endpoint=_endpoint(),
+                    endpoint=endpoint(),
                 )
             )
             for file in (CONFIG, WEIGHTS)
@@ -124,7 +124,7 @@ def fetch(offer: Offer, *, cache: Path | None = None, token: str | None = None) 
     return config, weights
 
 
-def _endpoint() -> str | None:
+def endpoint() -> str | None:
     """Another Hub, where the environment names one; read at each call, not once at import."""
     return os.environ.get("HF_ENDPOINT") or None
 

@@ -5,20 +5,18 @@ Weights without a card that says under which licence they are, and files of any 
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 from pathlib import Path, PurePosixPath
 
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from gramviz.checkpoints.hub import told_by_hub
+from gramviz.checkpoints.hub import REPOSITORY, endpoint, told_by_hub
 from gramviz.errors import CheckpointError
 
 CARD = "README.md"
 KINDS = (".safetensors", ".json", ".jsonl", ".md", ".png", ".svg", ".txt")
 MOST_FILES, MOST_BYTES = 200, 8 * 2**30
-_REPO = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 _LICENCE = re.compile(r"\A---\n(?:.*\n)*?license:\s*(\S.*)\n(?:.*\n)*?---\n")
 
 
@@ -65,11 +63,11 @@ def push(source: Path, repository: str, *, private: bool = True, token: str | No
 
     Raises CheckpointError in one sentence for what is not complete, and for whatever the Hub refuses.
     """
-    if not _REPO.fullmatch(repository) or ".." in repository:
+    if not REPOSITORY.fullmatch(repository) or ".." in repository:
         raise CheckpointError(f"{repository[:120]!r} is no repository; write owner/name.")
     files = parcel_of(source)
     with told_by_hub(repository):
-        hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=token)
+        hub = HfApi(endpoint=endpoint(), token=token)
         hub.create_repo(repository, private=private, exist_ok=True)
         made = hub.create_commit(
             repository,
