@@ -21,7 +21,7 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python tests/browser/install_chromium.py
-	for name in gram compare spectra hover measure train forwards finetune serve lecture; do $(BIN)/python -m tests.benchmarks.bench_$$name || exit 1; done
+	for name in gram compare spectra hover measure train forwards finetune serve lecture start; do $(BIN)/python -m tests.benchmarks.bench_$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
