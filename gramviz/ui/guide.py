@@ -15,7 +15,15 @@ from gramviz.ui.exercises import EXERCISES, last_ids, named
 from gramviz.ui.tour import STEPS, Step
 from gramviz.ui.web import web_component
 
-SCRIPTS = ("text.js", "address.js", "guide_judges.js", "guide_exercises.js", "guide.js")
+SCRIPTS = (
+    "text.js",
+    "address.js",
+    "maths.js",
+    "query.js",
+    "guide_judges.js",
+    "guide_exercises.js",
+    "guide.js",
+)
 
 
 def guide(checkpoints: Sequence[CheckpointInfo]) -> gr.HTML:

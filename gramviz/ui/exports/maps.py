@@ -13,10 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gramviz.checkpoints.manifest import CheckpointInfo
 from gramviz.errors import InputError
 from gramviz.serving.views import View
-from gramviz.ui.curves import name_of
 from gramviz.vit.images import Picture
 
 OWN = "A picture of one\u2019s own."  # where it is from, said in a caption
@@ -104,10 +102,6 @@ class MapSet:
         length = float(np.linalg.norm(_mean(rows, self.query.positive) - _mean(rows, self.query.negative)))
         weight = bool(self.query.positive) + bool(self.query.negative)
         return weight * view.error * (1 + weight / length) / length if length > 0 else 0.0
-
-    def name(self, info: CheckpointInfo) -> str:
-        """What a checkpoint is called among the others: its run where there are several, its arm, its step."""
-        return name_of(info, several_runs=len(self.runs) > 1)
 
     @property
     def runs(self) -> tuple[str, ...]:

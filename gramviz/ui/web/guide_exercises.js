@@ -4,22 +4,15 @@
 const TENTH = 0.1, NEAREST = 5, ENERGY = 0.9, LEAST_DRIFT = 0.2, LEAST_TURN = 30, UNMOVED = 1e-10;
 const LAST_STEPS = 10, LEAST_REPAIR = 0.5, MOST_HARM = 0.05;
 
-/** Cosines of patch `i` to all patches. */
-function rowOf({ rows, rank }, i, count) {
-  return Array.from({ length: count }, (_, j) => {
-    let sum = 0;
-    for (let k = 0; k < rank; k++) sum += rows[i * rank + k] * rows[j * rank + k];
-    return sum;
-  });
-}
+/** Cosines of a row, a patch's or that of CLS, to all patches. */
+const rowOf = ({ rows, rank }, i, count) => cosines(rows, rank, queryVector(rows, rank, [i], []), new Float64Array(count));
 
 /** The explorer once it has all maps, with the one pinned patch; { said } where there is not exactly one. */
 function pinnedOn(explorer) {
   if (!explorer?.ready()) return null;
   const { pins, cls, grid } = explorer.state();
   if (cls || pins.length !== 1 || pins[0].sign < 0) return { said: "Pin exactly one patch." };
-  const [rows, columns] = grid, inside = (value, count) => Math.min(count - 1, Math.floor(value * count));
-  return { index: inside(pins[0].y, rows) * columns + inside(pins[0].x, columns), count: rows * columns };
+  return { index: patchAt(pins[0], grid), count: grid[0] * grid[1] };
 }
 
 /** How many of the values are higher than the one at `index`. */
@@ -46,8 +39,8 @@ const EXERCISES = {
     if (!pinned || pinned.said) return pinned && { right: false, ...pinned };
     const map = explorer.rows(config.ids.plain);
     if (!map) return { right: false, said: "The map of this exercise is not on the page; press \u201cshow again\u201d." };
-    const cosines = rowOf(map, pinned.count, pinned.count), rank = above(cosines, pinned.index);
-    return { right: rank < NEAREST, said: "Its cosine to CLS is " + decimal(cosines[pinned.index], 3) + ", number " + (rank + 1) + " of " + pinned.count + "; the highest is " + decimal(Math.max(...cosines), 3) + "." };
+    const toCls = rowOf(map, pinned.count, pinned.count), rank = above(toCls, pinned.index);
+    return { right: rank < NEAREST, said: "Its cosine to CLS is " + decimal(toCls[pinned.index], 3) + ", number " + (rank + 1) + " of " + pinned.count + "; the highest is " + decimal(Math.max(...toCls), 3) + "." };
   },
 
   energy() {
