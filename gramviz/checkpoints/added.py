@@ -61,7 +61,7 @@ def network_of(content: bytes, what: str) -> NetworkConfig:
 
 def read_source(path: Path, architecture: str | None = None) -> tuple[NetworkConfig, Path]:
     """The network and the file of weights of a folder (`config.json` and `model.safetensors`), or of a safetensors
-    file, whose architecture is beside it in `config.json`, in its metadata, or given.
+    file, whose architecture is beside it in `config.json`, or given.
 
     Raises CheckpointError where something is missing.
     """

@@ -37,7 +37,7 @@ def add(commands: Commands) -> None:
         "--patches", type=int, default=28, help="patches on the long side, 4 to 64 (%(default)s)"
     )
     compare.add_argument(
-        "--layer", type=int, default=-1, help="block counted from the last, which is -1 (%(default)s)"
+        "--layer", type=int, default=-1, help="block after which features are taken, from 0; -1 is the last"
     )
     compare.add_argument(
         "--out", type=Path, action="append", metavar="FILE", help=f"may be repeated: {FILES}"
@@ -53,6 +53,7 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print a table or JSON, and write files. Raises InputError for a patch or a kind of file that there is not."""
     from gramviz.checkpoints.files import write_atomic
+    from gramviz.serving.views import in_order
     from gramviz.ui.exports.maps import MapSet, Query
     from gramviz.ui.exports.tables import as_json
     from gramviz.vit.images import grid_for, read_picture
@@ -63,13 +64,10 @@ def run(options: argparse.Namespace) -> None:
     asked = engine(options)
     try:
         ids = list(dict.fromkeys(options.checkpoint or asked.default_ids()))
-        found = {
-            view.checkpoint.id: view
-            for view in asked.compare(picture, ids, options.patches, layer=options.layer)
-        }
+        views = in_order(asked.compare(picture, ids, options.patches, layer=options.layer), ids)
     finally:
         asked.close()
-    maps = MapSet(picture, options.image.name, tuple(found[key] for key in ids), query, options.layer)
+    maps = MapSet(picture, options.image.name, tuple(views), query, options.layer)
     files = [
         (path, _content(maps, path.suffix.removeprefix("."), sheet=options.sheet))
         for path in options.out or ()

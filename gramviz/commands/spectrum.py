@@ -48,19 +48,16 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print a table or JSON, or draw. Raises InputError where no checkpoint has a spectrum."""
+    from gramviz.serving.views import in_order
     from gramviz.vit.images import read_picture
 
     picture = read_picture(options.image)
     asked = engine(options)
     try:
         ids = list(dict.fromkeys(options.checkpoint or asked.default_ids()))
-        found = {
-            view.checkpoint.id: view
-            for view in asked.spectra(picture, ids, options.patches, layer=options.layer)
-        }
+        views = in_order(asked.spectra(picture, ids, options.patches, layer=options.layer), ids)
     finally:
         asked.close()
-    views = [found[checkpoint] for checkpoint in ids]
     if options.json:
         for view in views:
             print(json.dumps(as_json(view), allow_nan=False))

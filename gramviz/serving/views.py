@@ -6,9 +6,9 @@ Knows no cache, queue or network: features go in, what the page needs comes out.
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -60,6 +60,9 @@ class SpectralView:
     problem: str | None
     seconds: float
     cached: bool
+
+
+Seen = TypeVar("Seen", View, SpectralView)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +119,12 @@ def colour_bytes(colours: Tensor) -> bytes:
 def flat_patches(features: PatchFeatures) -> Tensor:
     """(rows, columns, d) -> [P, d]"""
     return features.patches.flatten(0, 1)
+
+
+def in_order(views: Iterable[Seen], ids: Sequence[str]) -> list[Seen]:
+    """Views in the order of the checkpoints' ids; the engine gives each as soon as it is ready."""
+    found = {view.checkpoint.id: view for view in views}
+    return [found[key] for key in ids]
 
 
 def checked_patches(patches: int) -> int:

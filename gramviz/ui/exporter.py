@@ -22,6 +22,7 @@ from gramviz.ui.pictures.files import FORMATS
 from gramviz.ui.teaching import TABS
 from gramviz.ui.theory import Question
 from gramviz.ui.web import web_component
+from gramviz.vit.images import patch_at
 
 SCRIPTS = ("text.js", "address.js", "exporter.js")
 MOST_PINS = 64
@@ -70,8 +71,7 @@ class Place:
 
     def patch(self, grid: tuple[int, int]) -> int:
         """The patch it is on, row by row from 0."""
-        rows, columns = grid
-        return min(rows - 1, int(self.y * rows)) * columns + min(columns - 1, int(self.x * columns))
+        return patch_at(self.x, self.y, grid)
 
 
 @dataclass(frozen=True)

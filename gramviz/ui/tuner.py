@@ -26,6 +26,7 @@ from gramviz.ui.colours import as_hex, sequential
 from gramviz.ui.explorer import MAP_STYLES, PICTURE_SCRIPTS, arms_config
 from gramviz.ui.web import web_component
 from gramviz.vit.backbones import depth_of
+from gramviz.vit.images import patch_at
 
 SCRIPTS = (
     *PICTURE_SCRIPTS,
@@ -141,9 +142,7 @@ class Wish:
 
     def pinned(self, grid: tuple[int, int]) -> int:
         """The patch at the place, on a grid of (rows, columns)."""
-        (x, y), (rows, columns) = self.place, grid
-        row, column = (min(max(int(part * count), 0), count - 1) for part, count in ((y, rows), (x, columns)))
-        return row * columns + column
+        return patch_at(*self.place, grid)
 
 
 @dataclass(frozen=True)

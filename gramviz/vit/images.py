@@ -27,6 +27,7 @@ __all__ = [
     "MIN_PATCHES",
     "Picture",
     "grid_for",
+    "patch_at",
     "picture_from_array",
     "read_picture",
     "to_jpeg",
@@ -92,6 +93,16 @@ def grid_for(picture_size: tuple[int, int], patches: int) -> tuple[int, int]:
     width, height = picture_size
     short = max(round(min(width, height) / max(width, height) * patches), MIN_PATCHES)
     return (patches, short) if height > width else (short, patches)
+
+
+def patch_at(x: float, y: float, grid: tuple[int, int]) -> int:
+    """Number, row by row from 0, of the patch at a place given as fractions of the picture; the nearest where it is
+    outside.
+    """
+    row, column = (
+        min(max(int(part * count), 0), count - 1) for part, count in zip((y, x), grid, strict=True)
+    )
+    return row * grid[1] + column
 
 
 def to_tensor(picture: Picture, grid: tuple[int, int], patch_size: int) -> Tensor:

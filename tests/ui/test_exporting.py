@@ -303,3 +303,10 @@ def test_figures_of_other_tabs_name_their_settings(files, tab, words):
     said = " ".join(re.findall(r"<!-- (.*?) -->", data))
     for word in words:
         assert word in said, (word, said[-600:])
+
+
+def test_files_have_the_order_of_the_page_whatever_is_ready_first(files, monkeypatch):
+    engine = FakeEngine()
+    monkeypatch.setattr(engine, "compare", lambda *a, **k: reversed(list(FakeEngine().compare(*a, **k))))
+    told = json.loads(content(files, export(files, engine)))
+    assert [each["checkpoint"]["id"] for each in told["maps"]] == IDS

@@ -84,7 +84,8 @@ def test_settings_name_all_that_the_maps_depend_on():
     for part in ("row 2, column 3", "9 \u00d7 14 patches", "last layer", *IDS, CAPTION):
         assert part in said
     assert "one\u2019s own" in MapSet(PICTURE, "", made().views, Query((0,)), -3).settings()
-    assert "layer -3" in MapSet(PICTURE, "", made().views, Query((0,)), -3).settings()
+    assert "layer -3 counted from the last" in MapSet(PICTURE, "", made().views, Query((0,)), -3).settings()
+    assert "layer 3 counted from the first" in MapSet(PICTURE, "", made().views, Query((0,)), 3).settings()
 
 
 # ---- numbers

@@ -120,8 +120,10 @@ class MapSet:
 
 
 def layer_words(layer: int) -> str:
-    """Which layer, counted from the last, -1."""
-    return "last layer" if layer == -1 else f"layer {layer} counted from the last"
+    """Which layer: negative ones are counted from the last, -1, others from the first, 0."""
+    if layer == -1:
+        return "last layer"
+    return f"layer {layer} counted from the {'first' if layer >= 0 else 'last'}"
 
 
 def bound_text(bound: float) -> str:

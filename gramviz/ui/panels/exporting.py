@@ -14,6 +14,7 @@ from PIL import Image
 from gramviz.checkpoints.manifest import CheckpointInfo
 from gramviz.errors import GramvizError, InputError
 from gramviz.serving.engine import Engine
+from gramviz.serving.views import in_order
 from gramviz.ui.cards import STATEMENTS
 from gramviz.ui.chooser import Request
 from gramviz.ui.exporter import Wish, failed_value, made_value
@@ -95,7 +96,9 @@ def _made(
     if wish.what == "figure" and wish.tab == "spectra":
         shown = first_ids(request.ids)  # as many as the tab shows
         spectra = engine.spectra(picture, shown, patches, layer=layer, visitor=visitor)
-        found = [(view.checkpoint, view.spectra) for view in spectra if view.spectra is not None]
+        found = [
+            (view.checkpoint, view.spectra) for view in in_order(spectra, shown) if view.spectra is not None
+        ]
         rows, columns = grid_for(picture.size, patches)
         seen = f"{rows} \u00d7 {columns} patches, {layer_words(layer)}"
         told = f"{seen}. Checkpoints: {', '.join(shown)}. {caption or OWN}"
@@ -104,8 +107,8 @@ def _made(
     ids = list(dict.fromkeys(request.ids))
     if wish.what in ("sheet", "film"):
         ids = [info.id for info in known if info.run == wish.run]
-    views = tuple(engine.compare(picture, ids, patches, layer=layer, visitor=visitor))
-    maps = MapSet(picture, caption, views, wish.query(grid_for(picture.size, patches)), layer)
+    views = in_order(engine.compare(picture, ids, patches, layer=layer, visitor=visitor), ids)
+    maps = MapSet(picture, caption, tuple(views), wish.query(grid_for(picture.size, patches)), layer)
     if wish.what == "sheet":
         return f"gramviz-figure-1.{wish.kind}", sheet_picture(maps, wish.kind)
     if wish.what == "film":
