@@ -30,6 +30,7 @@ SCRIPTS = (
     "fold.js",
     "fork.js",
     "address.js",
+    "tabs.js",
     "chooser.js",
     "chooser_address.js",
     "chooser_begin.js",

@@ -24,7 +24,7 @@ from gramviz.ui.theory import Question
 from gramviz.ui.web import web_component
 from gramviz.vit.images import patch_at
 
-SCRIPTS = ("text.js", "address.js", "exporter.js")
+SCRIPTS = ("text.js", "address.js", "tabs.js", "exporter.js")
 MOST_PINS = 64
 # What can be had, with the formats of each. The figure is the one of the open tab.
 WHATS: Mapping[str, tuple[str, ...]] = {

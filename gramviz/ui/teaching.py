@@ -15,7 +15,7 @@ from gramviz.ui.exercises import EXERCISES, last_ids, named
 from gramviz.ui.lessons import LESSONS
 from gramviz.ui.web import web_component
 
-SCRIPTS = ("text.js", "address.js", "teaching.js")
+SCRIPTS = ("text.js", "address.js", "tabs.js", "teaching.js")
 TABS: Mapping[str, str] = MappingProxyType(
     {
         "explore": "Explore",

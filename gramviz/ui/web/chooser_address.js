@@ -1,7 +1,5 @@
 // The chooser's part of the address: the sample, the checkpoints, their patches and layer, and the tab that is open.
 
-const TAB = /^gv-([a-z]+)-button$/; // ids of the tabs' buttons
-
 const isShipped = (id) => config.checkpoints.some((one) => one.id === id);
 
 /** The request that a state asks for, as far as this page has what it names; `missing` where it has not. */
@@ -55,13 +53,9 @@ onLed((from) => {
 
 // ---- tabs ------------------------------------------------------------------------------------------------------
 
-const tabButtons = () => Array.from(document.querySelectorAll(".gv-tabs button[role=tab]")).filter((button) => TAB.test(button.id));
-const openTab = () => tabButtons().find((button) => button.getAttribute("aria-selected") === "true");
-
 /** Open the tab that a state is on, which is the first unless it names another. */
 function showTab(from) {
-  const wanted = from.get("tab") ?? "explore";
-  tabButtons().find((button) => button.id.match(TAB)[1] === wanted)?.click();
+  tabNamed(from.get("tab") ?? "explore")?.click();
 }
 
 /** Open the tab that the address names, and name there whichever is open; the tabs come after the chooser. */
@@ -69,7 +63,7 @@ function watchTabs() {
   if (!tabButtons().length) return requestAnimationFrame(watchTabs);
   if (addressed().has("tab")) showTab(addressed());
   new MutationObserver(() => {
-    const name = openTab()?.id.match(TAB)[1];
+    const name = openTab();
     if (name) toAddress({ tab: name === "explore" ? null : name });
   }).observe(document.querySelector(".gv-tabs"), { subtree: true, attributes: true, attributeFilter: ["aria-selected"] });
 }

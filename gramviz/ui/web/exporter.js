@@ -23,14 +23,9 @@ let waiting = 0; // the timer of a wish that has no answer yet
 
 const part = (selector) => document.querySelector(selector).gramviz;
 
-function openTab() {
-  const button = document.querySelector('.gv-tabs button[role=tab][aria-selected="true"]');
-  return button?.id.match(/^gv-([a-z]+)-button$/)?.[1] ?? "explore";
-}
-
 /** What is pinned is pinned on every tab; the pointer is where the open one has it. */
 function wish(what, kind) {
-  const tab = openTab(), { pins, cls, pointer, view, scale, basis, a, b, run } = part(".gv-explorer").state();
+  const tab = openTab() ?? "explore", { pins, cls, pointer, view, scale, basis, a, b, run } = part(".gv-explorer").state();
   const player = tab === "story" ? part(".gv-player").state() : null;
   return {
     ...(tab === "theory" ? { theory: cardNow() } : {}),
@@ -83,7 +78,7 @@ const sizeText = (bytes) => (bytes < 1e6 ? Math.ceil(bytes / 1e3) + " kB" : (byt
 
 function showWares() {
   const rows = Object.entries(config.whats).map(([what, kinds]) => {
-    const name = make("p", "", WARES[what] ?? FIGURES[openTab()]);
+    const name = make("p", "", WARES[what] ?? FIGURES[openTab() ?? "explore"]);
     const buttons = kinds.map((kind) => {
       const button = make("button", "gv-button", kind === "webp" ? "WebP" : kind.toUpperCase());
       Object.assign(button, { type: "button", onclick: () => ask(what, kind) });

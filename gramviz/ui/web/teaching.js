@@ -31,27 +31,24 @@ function standAs(from) {
   if (!only.length || only.includes(from.get("tab") ?? "explore")) return;
   toAddress({ tab: only[0] });
   sayAddress(); // the chooser may still be to come, and opens what it reads there
-  openTab(only[0]);
+  goToTab(only[0]);
 }
 
 // ---- tabs ------------------------------------------------------------------------------------------------------
 
-const buttonOf = (name) => document.querySelector("#gv-" + name + "-button");
 const shownTabs = () => Object.keys(config.tabs).filter((name) => !page.dataset.only || page.dataset.only.split(" ").includes(name));
-const tabNow = () => Object.keys(config.tabs).find((name) => buttonOf(name)?.getAttribute("aria-selected") === "true");
 
-/** Tabs come after this component. */
-function openTab(name) {
-  if (buttonOf(name)) buttonOf(name).click();
-  else requestAnimationFrame(() => openTab(name));
+function goToTab(name) {
+  if (tabNamed(name)) tabNamed(name).click();
+  else requestAnimationFrame(() => goToTab(name));
 }
 
 /** The next or the previous step of what is being walked through, or tab. */
 function turn(by) {
   const guide = document.querySelector(".gv-guide").gramviz;
   if (guide.state().at !== null) return guide.turn(by);
-  const tabs = shownTabs(), next = tabs.indexOf(tabNow()) + by;
-  if (tabs[next]) openTab(tabs[next]);
+  const tabs = shownTabs(), next = tabs.indexOf(openTab()) + by;
+  if (tabs[next]) goToTab(tabs[next]);
 }
 
 // ---- keys and pointer ------------------------------------------------------------------------------------------
