@@ -6,9 +6,12 @@ They lie in a folder of their own, under the same rules as the shipped ones: saf
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping
-from dataclasses import replace
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,10 @@ import torch
 from timm.models import eva, vision_transformer
 from torch import Tensor, nn
 
-from gramviz.checkpoints.files import load_tensors, save_tensors, sha256_of
+from gramviz.checkpoints.files import load_tensors, save_tensors, sha256_of, tensors_in
 from gramviz.checkpoints.hub import CONFIG, WEIGHTS
 from gramviz.checkpoints.manifest import (
+    BRANCHES,
     MANIFEST,
     MODEL_BRANCH,
     CheckpointInfo,
@@ -29,7 +33,34 @@ from gramviz.errors import CheckpointError, ConfigError
 from gramviz.vit.backbones import IMAGENET_MEAN, IMAGENET_STD, NetworkConfig, create_backbone
 
 MOST_CONFIG = 2**20  # bytes
+MOST_WEIGHTS = 8 * 2**30  # bytes
+MOST_STEPS = 200  # of a run
+# What an option of a network may be at most: weights are held to their shapes before anything is built, but depth
+# costs time, and sides of images and patches memory, before there are any.
+MOST: Mapping[str, int] = {"depth": 64, "img_size": 2048, "patch_size": 64}
+MOST_NUMBER = 65_536  # of any other
 _NAME = re.compile(r"[\w][\w.-]{0,99}")
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A network, and where its weights are: a file, or the bytes of one. name: as the file or folder is called."""
+
+    name: str
+    config: NetworkConfig
+    weights: Path | bytes
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights as a file."""
+        return len(self.weights) if isinstance(self.weights, bytes) else self.weights.stat().st_size
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights as plain timm has them. Raises CheckpointError as `fitting_weights` does."""
+        content = self.weights
+        found = tensors_in(content, self.name) if isinstance(content, bytes) else load_tensors(content)[0]
+        return fitting_weights(self.config, found, self.name)
 
 
 def network_of(content: bytes, what: str) -> NetworkConfig:
@@ -45,7 +76,7 @@ def network_of(content: bytes, what: str) -> NetworkConfig:
         raise CheckpointError(f"The {CONFIG} of {what} is no JSON object.")
     try:
         if isinstance(told.get("network"), dict):
-            return NetworkConfig.from_dict(told["network"])
+            return _bounded(NetworkConfig.from_dict(told["network"]), what)
         if not isinstance(told.get("architecture"), str):
             raise CheckpointError(
                 f"The {CONFIG} of {what} names no architecture of timm; only timm's vision transformers are read."
@@ -54,17 +85,19 @@ def network_of(content: bytes, what: str) -> NetworkConfig:
         if not isinstance(pixels, dict) or not isinstance(options, dict):
             raise CheckpointError(f"The {CONFIG} of {what} is malformed.")
         mean, std = pixels.get("mean", IMAGENET_MEAN), pixels.get("std", IMAGENET_STD)
-        return NetworkConfig(told["architecture"], _dense(options), mean, std)
+        return _bounded(NetworkConfig(told["architecture"], _dense(options), mean, std), what)
     except ConfigError as error:
         raise CheckpointError(f"{what} cannot be shown: {error}") from error
 
 
-def read_source(path: Path, architecture: str | None = None) -> tuple[NetworkConfig, Path]:
-    """The network and the file of weights of a folder (`config.json` and `model.safetensors`), or of a safetensors
-    file, whose architecture is beside it in `config.json`, or given.
+def read_source(path: Path, architecture: str | None = None, most: int = MOST_WEIGHTS) -> Source:
+    """What is in a folder (`config.json` and `model.safetensors`), in a safetensors file, whose architecture is
+    beside it in `config.json` or given, or in a zip of both, as fine-tunes are taken home. most: bytes of the weights.
 
-    Raises CheckpointError where something is missing.
+    Raises CheckpointError where something is missing or too large.
     """
+    if path.suffix == ".zip" and path.is_file():
+        return _unzipped(path, architecture, most)
     weights = path / WEIGHTS if path.is_dir() else path
     if not weights.is_file():
         raise CheckpointError(f"There is no file {weights.name!r} to read weights from.")
@@ -72,19 +105,62 @@ def read_source(path: Path, architecture: str | None = None) -> tuple[NetworkCon
         raise CheckpointError(
             f"{weights.name!r} is no safetensors file; pickled weights can run code and are never opened."
         )
+    check_size(weights.stat().st_size, most)
+    beside = weights.parent / CONFIG
+    content = _start_of(beside) if architecture is None and beside.is_file() else None
+    name = path.resolve().name.removesuffix(".safetensors")
+    return Source(name, described(content, architecture, weights.name), weights)
+
+
+def read_run(folder: Path, architecture: str | None = None) -> tuple[tuple[int, Source], ...]:
+    """The steps of a run, whichever program made it, in their order: `<...step>.safetensors` files of a folder, or
+    `model.safetensors` in folders with the step at the end of their names, all of one network, whose `config.json` is
+    in the folder or beside the first of them, or whose architecture is given. Empty for a folder of another kind.
+
+    Raises CheckpointError where two files are of one step, or where nothing tells the network.
+    """
+    files = [
+        *(path for path in folder.glob("*.safetensors") if path.name != WEIGHTS),
+        *folder.glob(f"*/{WEIGHTS}"),
+    ]
+    named = [(_step_of(path.parent.name if path.name == WEIGHTS else path.stem), path) for path in files]
+    found = sorted((step, path) for step, path in named if step is not None)
+    if not found or (folder / WEIGHTS).is_file():
+        return ()
+    if len(found) > MOST_STEPS:
+        raise CheckpointError(f"{folder.name!r} has {len(found)} steps; at most {MOST_STEPS} are taken.")
+    for (step, one), (other, two) in pairwise(found):
+        if step == other:
+            raise CheckpointError(f"{one.name!r} and {two.name!r} are both of step {step}.")
+    configs = (path for path in (folder / CONFIG, found[0][1].parent / CONFIG) if path.is_file())
+    content = next((_start_of(path) for path in configs if architecture is None), None)
+    config = described(content, architecture, folder.name)
+    return tuple((step, Source(f"{folder.name}, step {step}", config, path)) for step, path in found)
+
+
+def check_size(nbytes: int, most: int) -> None:
+    """CheckpointError where a file has more than `most` bytes."""
+    if nbytes > most:
+        raise CheckpointError(
+            f"The weights have {nbytes / 2**20:,.1f} MiB or more; at most {most / 2**20:,.0f} MiB are taken here."
+        )
+
+
+def described(content: bytes | None, architecture: str | None, what: str) -> NetworkConfig:
+    """The network that an architecture's name, or else a `config.json`, tells. Raises CheckpointError, which names
+    `what`, where neither is there or of use.
+    """
     if architecture is not None:
         try:
-            return NetworkConfig(architecture), weights
+            return NetworkConfig(architecture)
         except ConfigError as error:
             raise CheckpointError(str(error)) from error
-    beside = weights.parent / CONFIG
-    if not beside.is_file():
+    if content is None:
         raise CheckpointError(
-            f"Beside {weights.name!r} is no {CONFIG} that names its architecture; name one of timm's "
-            "with --architecture."
+            f"Beside {what[:120]!r} is no {CONFIG} that names its architecture; name one of timm\u2019s "
+            "(on the command line with --architecture)."
         )
-    with beside.open("rb") as file:
-        return network_of(file.read(MOST_CONFIG + 1), weights.parent.name), weights
+    return network_of(content, what)
 
 
 def fitting_weights(config: NetworkConfig, tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
@@ -94,7 +170,10 @@ def fitting_weights(config: NetworkConfig, tensors: Mapping[str, Tensor], what: 
     is missing, of another shape, or not finite.
     """
     try:
-        network = create_backbone(config).network
+        with torch.device(
+            "meta"
+        ):  # shapes are enough, and no memory goes to a network that nobody has weights of
+            network = create_backbone(config).network
     except ConfigError as error:
         raise CheckpointError(f"{what} cannot be shown: {error}") from error
     wanted = network.state_dict()
@@ -114,24 +193,56 @@ def fitting_weights(config: NetworkConfig, tensors: Mapping[str, Tensor], what: 
     return {name: found[name].contiguous() for name in wanted}
 
 
-def add_model(
-    folder: Path, name: str, config: NetworkConfig, weights: Path, *, licence: str, title: str
-) -> CheckpointInfo:
+def add_model(folder: Path, name: str, source: Source, *, licence: str, title: str) -> CheckpointInfo:
     """Keep a model in `folder` under a name, in place of one that had it; the row of the manifest.
 
     licence: as far as it is known. title: a sentence. Raises CheckpointError where the weights do not fit.
     """
-    if not _NAME.fullmatch(name) or ".." in name:
-        raise CheckpointError(f"{name[:120]!r} is no name for a model; use letters, digits, dots and dashes.")
-    tensors, _ = load_tensors(weights)
-    kept = fitting_weights(config, tensors, name)
-    file = f"{name}/{WEIGHTS}"
-    save_tensors(folder / file, kept, {"network": config.to_dict(), "licence": licence})
-    info = CheckpointInfo(
-        id=name,
-        run=name,
-        branch=MODEL_BRANCH,
-        step=0,
+    info = _kept(folder, name, source, name, MODEL_BRANCH, 0, licence, title)
+    _write(folder, [info])
+    return info
+
+
+def add_run(
+    folder: Path,
+    name: str,
+    steps: Sequence[tuple[int, Source]],
+    *,
+    branch: str,
+    licence: str,
+    title: str,
+) -> tuple[CheckpointInfo, ...]:
+    """Keep the steps of a run in `folder` as one branch of a run of that name, in place of such a branch; other
+    branches of the name stay. The last step is shown at first. Raises as `add_model`, and for an unknown branch.
+    """
+    if branch not in BRANCHES:
+        raise CheckpointError(f"There is no branch {branch[:40]!r}; there are {', '.join(BRANCHES)}.")
+    last = max(step for step, _ in steps)
+    infos = [
+        replace(
+            _kept(folder, f"{name}/{branch}/{step}", source, name, branch, step, licence, title),
+            shown=step == last,
+        )
+        for step, source in steps
+    ]
+    _write(folder, infos)
+    return tuple(infos)
+
+
+def _kept(
+    folder: Path, key: str, source: Source, run: str, branch: str, step: int, licence: str, title: str
+) -> CheckpointInfo:
+    """Write the weights; the row that tells of them."""
+    if not _NAME.fullmatch(run) or ".." in run:
+        raise CheckpointError(f"{run[:120]!r} is no name for a model; use letters, digits, dots and dashes.")
+    kept = source.tensors()
+    file = f"{key}/{WEIGHTS}"
+    save_tensors(folder / file, kept, {"network": source.config.to_dict(), "licence": licence})
+    return CheckpointInfo(
+        id=key,
+        run=run,
+        branch=branch,
+        step=step,
         file=file,
         sha256=sha256_of(folder / file),
         bytes=(folder / file).stat().st_size,
@@ -139,21 +250,32 @@ def add_model(
         parent=None,
         licence=licence or "unknown",
         title=title,
-        network=config,
+        network=source.config,
     )
-    write_manifest(folder, (*(other for other in added_models(folder) if other.id != name), info))
-    return info
+
+
+def _write(folder: Path, infos: Sequence[CheckpointInfo]) -> None:
+    """Put rows in the place of those of the same branch of the same run."""
+    arms, files = {(info.run, info.branch) for info in infos}, {info.file for info in infos}
+    before = added_models(folder)
+    others = [info for info in before if (info.run, info.branch) not in arms]
+    write_manifest(folder, (*others, *infos))
+    for gone in {info.file for info in before} - {info.file for info in others} - files:
+        (folder / gone).unlink(missing_ok=True)
 
 
 def remove_model(folder: Path, name: str) -> None:
-    """Forget a model and its file. Raises CheckpointError where there is none of that name."""
+    """Forget a model, or a run with all its steps, and the files. Raises CheckpointError where there is none of that
+    name.
+    """
     kept = added_models(folder)
-    gone = [info for info in kept if info.id == name]
+    gone = [info for info in kept if info.run == name]
     if not gone:
-        known = ", ".join(info.id for info in kept) or "none"
+        known = ", ".join(dict.fromkeys(info.run for info in kept)) or "none"
         raise CheckpointError(f"No model {name[:120]!r} was added; there are: {known}.")
-    write_manifest(folder, [info for info in kept if info.id != name])
-    (folder / gone[0].file).unlink(missing_ok=True)
+    write_manifest(folder, [info for info in kept if info.run != name])
+    for info in gone:
+        (folder / info.file).unlink(missing_ok=True)
 
 
 def added_models(folder: Path) -> tuple[CheckpointInfo, ...]:
@@ -176,6 +298,57 @@ def open_with_added(models: Path, added: Path) -> CheckpointStore:
 def _dense(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a configuration without those of a classifier, which has no place in a dense backbone."""
     return {name: value for name, value in options.items() if name not in ("num_classes", "dynamic_img_size")}
+
+
+def _bounded(config: NetworkConfig, what: str) -> NetworkConfig:
+    """The same configuration. Raises CheckpointError for options that could only be meant to do harm."""
+    for name, value in config.options.items():
+        most = MOST.get(name, MOST_NUMBER)
+        for one in value if isinstance(value, list | tuple) else [value]:
+            plain = isinstance(one, str | int | float) or one is None
+            if not plain or (isinstance(one, str) and len(one) > 40):
+                raise CheckpointError(f"The option {name[:40]!r} of {what} is no plain value.")
+            if isinstance(one, int | float) and not (math.isfinite(one) and abs(one) <= most):
+                raise CheckpointError(
+                    f"The option {name[:40]!r} of {what} is {one}; at most {most} are taken."
+                )
+    return config
+
+
+def _start_of(path: Path) -> bytes:
+    """As much of a file as a configuration may have, and a byte more."""
+    with path.open("rb") as file:
+        return file.read(MOST_CONFIG + 1)
+
+
+def _step_of(name: str) -> int | None:
+    """The last number in a name."""
+    found = _NUMBER.findall(name)
+    return int(found[-1][:12]) if found else None
+
+
+def _unzipped(path: Path, architecture: str | None, most: int) -> Source:
+    """Both files of an archive; sizes are checked while unpacking, since what it says of them may be false."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = _member(archive, CONFIG, MOST_CONFIG)
+            weights = _member(archive, WEIGHTS, most)
+    except CheckpointError:
+        raise
+    except Exception as error:  # zipfile answers hostile bytes with nearly every type there is
+        raise CheckpointError(f"{path.name!r} is not a readable zip file.") from error
+    if weights is None:
+        raise CheckpointError(f"There is no {WEIGHTS} in {path.name!r}.")
+    return Source(path.stem, described(config, architecture, path.name), weights)
+
+
+def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes | None:
+    if name not in archive.namelist():
+        return None
+    with archive.open(name) as file:
+        content = file.read(most + 1)
+    check_size(len(content), most)
+    return content
 
 
 def _converted(network: nn.Module, tensors: dict[str, Tensor], what: str) -> dict[str, Tensor]:

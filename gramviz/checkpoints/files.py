@@ -81,6 +81,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, metadata
 
 
+def tensors_in(content: bytes, what: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file's bytes. Raises CheckpointError, which names `what`, if it is damaged."""
+    try:
+        found: dict[str, Tensor] = safetensors.torch.load(content)
+    except Exception as error:  # what the library says of hostile bytes has no common type
+        raise CheckpointError(f"{what!r} is not a readable safetensors file; it may be cut off") from error
+    return found
+
+
 def sha256_of(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:

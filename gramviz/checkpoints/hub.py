@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +26,14 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from tqdm.auto import tqdm
 
 from gramviz.errors import CheckpointError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 PREFIX = "hf-hub:"
 MOST_BYTES = 8 * 2**30  # of a file of weights
+NO_WAY = "there is no way to the Hub"
 CARRIERS = ("httpx", "httpcore", "huggingface_hub")  # modules whose errors are those of a line
 REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 _REVISION = re.compile(r"[\w./-]{1,128}")
@@ -80,8 +82,11 @@ def repository_of(source: str) -> tuple[str, str, str | None]:
     return name, identifier if identifier != "timm/" else f"timm/{name}", None
 
 
-def offer_of(source: str, *, token: str | None = None) -> Offer:
-    """Ask the Hub what it has. Raises CheckpointError where it has nothing that can be used, in one sentence."""
+def offer_of(source: str, *, token: str | bool | None = None) -> Offer:
+    """Ask the Hub what it has. token: None for the one of whoever is logged in on this machine, False for none.
+
+    Raises CheckpointError where it has nothing that can be used, in one sentence.
+    """
     name, repository, revision = repository_of(source)
     with told_by_hub(repository):
         found = HfApi(endpoint=endpoint(), token=token).model_info(
@@ -103,9 +108,17 @@ def offer_of(source: str, *, token: str | None = None) -> Offer:
     return Offer(name, repository, str(found.sha), "" if licence == "None" else licence, size)
 
 
-def fetch(offer: Offer, *, cache: Path | None = None, token: str | None = None) -> tuple[Path, Path]:
-    """Both files, fetched into the Hub's own cache with a bar on stderr, resumed where an earlier try broke off:
-    (configuration, weights). Raises CheckpointError in one sentence.
+def fetch(
+    offer: Offer,
+    *,
+    cache: Path | None = None,
+    token: str | bool | None = None,
+    told: Callable[[int], None] | None = None,
+) -> tuple[Path, Path]:
+    """Both files, fetched into the Hub's own cache, resumed where an earlier try broke off: (configuration, weights).
+
+    told: is called with the bytes of the present file that are there, often, and breaks the download off by raising;
+    without it a bar is drawn on stderr. Raises CheckpointError in one sentence.
     """
     with told_by_hub(offer.repository):
         config, weights = (
@@ -117,11 +130,27 @@ def fetch(offer: Offer, *, cache: Path | None = None, token: str | None = None) 
                     cache_dir=cache,
                     token=token,
                     endpoint=endpoint(),
+                    tqdm_class=None if told is None else telling(told),
                 )
             )
             for file in (CONFIG, WEIGHTS)
         )
     return config, weights
+
+
+def telling(told: Callable[[int], None]) -> type[tqdm]:
+    """A progress bar that draws nothing and tells how far it is."""
+
+    class Telling(tqdm):
+        def display(self, *_: object, **__: object) -> None:
+            pass
+
+        def update(self, n: float | None = 1) -> bool | None:
+            moved: bool | None = super().update(n)
+            told(int(self.n))
+            return moved
+
+    return Telling
 
 
 def endpoint() -> str | None:
@@ -146,7 +175,7 @@ def told_by_hub(repository: str) -> Iterator[None]:
         ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise CheckpointError(
-            f"{repository} could not be fetched: there is no way to the Hub, and it is not in the cache."
+            f"{repository} could not be fetched: {NO_WAY}, and it is not in the cache."
         ) from error
     except EntryNotFoundError as error:
         raise CheckpointError(
@@ -166,8 +195,8 @@ def told_by_hub(repository: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise CheckpointError(f"The disk is full; {repository} could not be kept.") from error
-        raise CheckpointError(f"{repository} could not be fetched: there is no way to the Hub.") from error
+        raise CheckpointError(f"{repository} could not be fetched: {NO_WAY}.") from error
     except Exception as error:
         if not type(error).__module__.startswith(CARRIERS):
             raise
-        raise CheckpointError(f"{repository} could not be fetched: there is no way to the Hub.") from error
+        raise CheckpointError(f"{repository} could not be fetched: {NO_WAY}.") from error

@@ -1,4 +1,5 @@
-"""Checkpoints of a visitor's own: what came out of a fine-tune, in memory, and the archive that can be taken home.
+"""Checkpoints of a visitor's own, in memory: what came out of a fine-tune, which can be taken home as an archive, and
+models that they brought.
 
 Knows nothing of training; what was done comes in words.
 """
@@ -17,9 +18,13 @@ import torch
 from torch import Tensor
 
 from gramviz.checkpoints.files import to_bytes
-from gramviz.checkpoints.manifest import OWN_BRANCHES, CheckpointInfo
+from gramviz.checkpoints.manifest import MODEL_BRANCH, OWN_BRANCHES, CheckpointInfo
+from gramviz.errors import CheckpointError
+from gramviz.vit.backbones import NetworkConfig
 
-__all__ = ["OWN_BRANCHES", "OwnCheckpoint", "archive", "own_checkpoint"]
+__all__ = ["OWN", "OWN_BRANCHES", "OwnCheckpoint", "archive", "own_checkpoint", "own_model"]
+
+OWN = "yours/"  # what the ids of a visitor's own begin with
 
 WEIGHTS, CARD, CONFIG = "model.safetensors", "README.md", "config.json"
 # What a card's front matter calls a licence, by how its text begins; others are "other", with the name beside.
@@ -30,7 +35,9 @@ DINOV3_LINK = "https://ai.meta.com/resources/models-and-libraries/dinov3-license
 
 @dataclass(frozen=True, eq=False)
 class OwnCheckpoint:
-    """One of a visitor's. weights: float16 under plain timm's names. card: the model card, Markdown."""
+    """One of a visitor's. weights: under plain timm's names, float16 where a fine-tune made them, as they came where
+    they were brought. card: the model card, Markdown; empty for what was brought.
+    """
 
     info: CheckpointInfo
     weights: Mapping[str, Tensor]
@@ -65,7 +72,7 @@ def own_checkpoint(
     content = to_bytes(halves, {})
     info = replace(
         parent,
-        id=f"yours/{number}",
+        id=f"{OWN}{number}",
         branch=branch,
         step=parent.step + step,
         file="",
@@ -80,6 +87,41 @@ def own_checkpoint(
         heads_sha256=None,
     )
     return OwnCheckpoint(info, halves, card_of(info, parent, settings, data, step, when))
+
+
+def own_model(
+    name: str, network: NetworkConfig, weights: Mapping[str, Tensor], *, number: int, licence: str, title: str
+) -> OwnCheckpoint:
+    """A model that a visitor brought, under a name that none of the page's runs has; number as for `own_checkpoint`.
+
+    It is known by what it computes: the same weights under another configuration are another model.
+    """
+    info = CheckpointInfo(
+        id=f"{OWN}{number}",
+        run=name,
+        branch=MODEL_BRANCH,
+        step=0,
+        file="",
+        sha256=digest_of(network, weights),
+        bytes=sum(value.numel() * value.element_size() for value in weights.values()),
+        images_seen=0,
+        parent=None,
+        licence=licence or "unknown",
+        title=title,
+        network=network,
+        shown=False,
+    )
+    return OwnCheckpoint(info, dict(weights), "")
+
+
+def digest_of(network: NetworkConfig, weights: Mapping[str, Tensor]) -> str:
+    """Hex SHA-256 of a network's configuration and weights."""
+    digest = hashlib.sha256(json.dumps(network.to_dict(), sort_keys=True).encode())
+    for name in sorted(weights):
+        value = weights[name].detach().cpu().contiguous()
+        digest.update(f"\0{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def card_of(
@@ -147,8 +189,13 @@ def licence_text(licence: str) -> str:
 
 
 def archive(own: OwnCheckpoint) -> bytes:
-    """A zip of the weights (safetensors), the card and the network's configuration; equal content is equal bytes."""
+    """A zip of the weights (safetensors), the card and the network's configuration; equal content is equal bytes.
+
+    Raises CheckpointError for a model that was brought, which its owner has.
+    """
     info = own.info
+    if info.branch == MODEL_BRANCH:
+        raise CheckpointError(f"{info.run} came from you; only what a fine-tune made can be taken home.")
     config = {
         "network": info.network.to_dict(),
         "parent": info.parent,

@@ -104,6 +104,14 @@ ZOO: tuple[ZooModel, ...] = (
 )
 
 
+def told_of(name: str, repository: str, licence: str) -> tuple[str, str]:
+    """The licence and a sentence about a model of the Hub; licence: as its card has it, "" where it has none."""
+    known = zoo_model(name)
+    if known is None:
+        return licence, f"From {repository}."
+    return licence or known.licence, f"{known.title}. {known.training}"
+
+
 def zoo_model(name: str) -> ZooModel | None:
     """The entry of that name, None where it is not in the list."""
     return next((model for model in ZOO if model.name == name), None)

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from gramviz.commands.options import Commands, add_settings, settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gramviz.checkpoints.added import Source
     from gramviz.checkpoints.manifest import CheckpointInfo
 
 KEYS = ("id", "run", "branch", "step", "bytes", "sha256", "images_seen", "parent", "licence", "metrics")
@@ -22,19 +25,28 @@ def add(commands: Commands) -> None:
         "models",
         help="list the checkpoints that there are, or add a model",
         description="List checkpoints. --add takes a name of timm's (vit_small_patch14_dinov2.lvd142m), a repository "
-        "(hf-hub:owner/name), a folder with config.json and model.safetensors, or a safetensors file; the model is "
-        "then on the page beside the others. Nothing is downloaded unless --add asks for it.",
+        "(hf-hub:owner/name), a folder with config.json and model.safetensors, a safetensors file, or the zip of a "
+        "fine-tune; the model is then on the page beside the others. A folder of steps (files <...step>.safetensors, "
+        "or folders with the step at the end of their names) becomes a branch of a run, with its slider; add both "
+        "arms under one --name to compare them. Nothing is downloaded unless --add asks for it.",
     )
     add_settings(models, ("models", "added"))
     models.add_argument("--json", action="store_true", help="print JSON")
     task = models.add_mutually_exclusive_group()
     task.add_argument("--zoo", action="store_true", help="list public models that can be added by name")
     task.add_argument("--add", metavar="SOURCE", help="add a model")
-    task.add_argument("--remove", metavar="NAME", help="forget a model that was added")
+    task.add_argument("--remove", metavar="NAME", help="forget a model or a run that was added")
     models.add_argument("--name", help="what the added model is called (default: as its source)")
     models.add_argument(
         "--architecture", help="timm's name for the network of a file that has none beside it"
     )
+    models.add_argument(
+        "--branch",
+        default="plain",
+        help="where the steps of a run belong: trunk (before the arms part), plain (without Gram anchoring, the "
+        "default), gram, or gram_hires",
+    )
+    models.add_argument("--licence", default="", help="of weights from this machine, as far as you know it")
     models.add_argument(
         "--dry-run", action="store_true", help="say what --add would fetch, and fetch nothing"
     )
@@ -60,36 +72,59 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _add(options: argparse.Namespace) -> None:
-    """Add a model; what it is and under which licence is said before anything is fetched."""
-    from gramviz.checkpoints.added import add_model, network_of, read_source
-    from gramviz.checkpoints.zoo import zoo_model
+    """Add a model or a run; what it is and under which licence is said before anything is fetched."""
+    from gramviz.checkpoints.added import Source, add_model, network_of, read_run, read_source
+    from gramviz.checkpoints.zoo import told_of
 
-    folder, source = settings(options).added, str(options.add)
-    if Path(source).exists():
-        config, weights = read_source(Path(source), options.architecture)
-        name = options.name or Path(source).resolve().name.removesuffix(".safetensors")
-        licence, title = "", f"A model of one\u2019s own, from {Path(source).name}."
-        print(f"{name}: {weights.stat().st_size / 2**20:,.1f} MiB, {config.architecture}", file=sys.stderr)
+    asked = str(options.add)
+    if Path(asked).exists():
+        steps = read_run(Path(asked), options.architecture) if Path(asked).is_dir() else ()
+        if steps:
+            _add_run(options, Path(asked).resolve().name, steps)
+            return
+        source = read_source(Path(asked), options.architecture)
+        licence, title = options.licence, f"A model of one\u2019s own, from {Path(asked).name}."
+        said = f"{source.name}: {source.nbytes / 2**20:,.1f} MiB, {source.config.architecture}"
+        print(said, file=sys.stderr)
         if options.dry_run:
             return
     else:
         from gramviz.checkpoints.hub import fetch, offer_of
 
-        offer = offer_of(source)
-        known = zoo_model(offer.name)
-        licence = offer.licence or (known.licence if known else "")
-        title = f"{known.title}. {known.training}" if known else f"From {offer.repository}."
+        offer = offer_of(asked)
+        licence, title = told_of(offer.name, offer.repository, offer.licence or options.licence)
         said = f"{offer.repository}: {offer.size / 2**20:,.1f} MiB, licence {licence or 'unknown'}. {title}"
         print(said, file=sys.stderr)
         if options.dry_run:
             return
         described, weights = fetch(offer)
         config = network_of(described.read_bytes(), offer.repository)
-        name = options.name or offer.name.rpartition("/")[2]
-    info = add_model(folder, name, config, weights, licence=licence, title=title)
+        source = Source(offer.name.rpartition("/")[2], config, weights)
+    name = options.name or source.name
+    info = add_model(settings(options).added, name, source, licence=licence, title=title)
     print(
         json.dumps(_row(info), indent=1) if options.json else f"{info.id} is added; `gramviz serve` shows it"
     )
+
+
+def _add_run(options: argparse.Namespace, folder: str, steps: Sequence[tuple[int, Source]]) -> None:
+    """Add the steps of a run as one branch."""
+    from gramviz.checkpoints.added import add_run
+
+    name, numbers = options.name or folder, [step for step, _ in steps]
+    size = sum(source.nbytes for _, source in steps) / 2**20
+    said = f"{name}, {options.branch}: {len(steps)} steps from {numbers[0]} to {numbers[-1]}, {size:,.1f} MiB"
+    print(f"{said}, {steps[0][1].config.architecture}", file=sys.stderr)
+    if options.dry_run:
+        return
+    title = f"A run of one\u2019s own, from {folder}."
+    added = add_run(
+        settings(options).added, name, steps, branch=options.branch, licence=options.licence, title=title
+    )
+    if options.json:
+        print(json.dumps([_row(info) for info in added], indent=1))
+    else:
+        print(f"{name} is added, {len(added)} steps; `gramviz serve` shows it")
 
 
 def _print(infos: tuple[CheckpointInfo, ...], *, as_json: bool) -> None:

@@ -7,21 +7,26 @@ the hash of its pixels; what is a visitor's own (`serving/visitors.py`) is found
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from gramviz.checkpoints.added import open_with_added
+from gramviz.checkpoints.added import Source, check_size, network_of, open_with_added
+from gramviz.checkpoints.hub import Offer, offer_of
 from gramviz.checkpoints.manifest import CheckpointInfo, CheckpointStore
+from gramviz.checkpoints.own import own_model
+from gramviz.checkpoints.zoo import told_of
 from gramviz.errors import BusyError, GramvizError, InputError
 from gramviz.gram.finding import Finding
 from gramviz.serving import lab, tasks
 from gramviz.serving.backends import compute_for
 from gramviz.serving.cache import ByteCache
 from gramviz.serving.compute import MIB, Compute
+from gramviz.serving.fetching import check_permitted, fetched
 from gramviz.serving.lab import Values
 from gramviz.serving.monitoring import Monitor
 from gramviz.serving.pictures import Pictures
@@ -242,6 +247,56 @@ class Engine:
         """
         return self._tuner.download(visitor, checkpoint_id)
 
+    def add_model(self, visitor: str, source: Source, *, licence: str, title: str) -> CheckpointInfo:
+        """Take a visitor's model in; it is theirs alone, under its name or, where that is taken, one with a number.
+
+        Raises CheckpointError where the weights do not fit or are too large, InputError where the visitor has no
+        place left, BusyError where the service has no room.
+        """
+        with self._refusals():
+            check_size(source.nbytes, self.settings.model_mib * MIB)
+            with self._visitors.places(visitor, 1, source.nbytes) as keep:
+                tensors, taken = source.tensors(), {info.run for info in self.checkpoints(visitor)}
+                own = own_model(
+                    free_name(source.name, taken),
+                    source.config,
+                    tensors,
+                    number=self._visitors.number(visitor),
+                    licence=licence,
+                    title=title,
+                )
+                keep([own])
+        return own.info
+
+    def offer(self, name: str) -> Offer:
+        """What the Hub has under a name, as far as visitors may have it fetched; nothing is fetched.
+
+        Raises InputError where they may not, CheckpointError where there is nothing of use or it is too large.
+        """
+        with self._refusals():
+            check_permitted(name, self.settings.fetch)
+            offer = offer_of(name, token=False)
+            check_size(offer.size, self.settings.model_mib * MIB)
+        return offer
+
+    def fetch_model(self, visitor: str, name: str) -> Iterator[tuple[int, int] | CheckpointInfo]:
+        """Fetch a model of the Hub for a visitor: (bytes there, bytes in all) on the way, then the model as theirs.
+
+        Closing the iterator breaks the download off. Raises as `offer` and `add_model`.
+        """
+        offer = self.offer(name)
+        licence, title = told_of(offer.name, offer.repository, offer.licence)
+        with self._refusals(), closing(fetched(offer)) as download:
+            for found in download:
+                if isinstance(found, int):
+                    yield found, offer.size
+                    continue
+                config, weights = found
+                yield offer.size, offer.size
+                network = network_of(config.read_bytes(), offer.repository)
+                source = Source(offer.name.rpartition("/")[2], network, weights)
+                yield self.add_model(visitor, source, licence=licence, title=title)
+
     def forget(self, visitor: str, checkpoint_id: str) -> None:
         """Drop one of the visitor's own checkpoints. Raises as `download`."""
         self._visitors.forget(visitor, checkpoint_id)
@@ -327,6 +382,11 @@ class Engine:
 
         for name in self.status():
             self.monitor.watch(name, number(name))
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """A name that is not taken: as it is, or with the first number that makes it one."""
+    return next(one for n in count(1) if (one := name if n == 1 else f"{name} {n}") not in taken)
 
 
 def as_asked(task: Task, view: Any, cached: bool) -> Any:

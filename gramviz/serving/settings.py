@@ -77,7 +77,17 @@ class Settings:
     picture_mib: int = _number(
         512, 16, 2**20, "MiB", "of visitors' pictures in use at once; whoever comes then waits"
     )
-    own_mib: int = _number(256, 0, 2**20, "MiB", "kept of visitors' own checkpoints, of all of them together")
+    own_mib: int = _number(
+        1024, 0, 2**20, "MiB", "kept of visitors' own checkpoints, of all of them together"
+    )
+    model_mib: int = _number(
+        400, 0, 2**20, "MiB", "the largest model that a visitor may add on the page; 0 for none"
+    )
+    fetch: str = _word(
+        "listed",
+        ("none", "listed", "any"),
+        "what visitors may have fetched from the Hub: `none`, what `gramviz models --zoo` lists, or `any` repository",
+    )
     image_mib: int = _number(64, 1, 1024, "MiB", "the largest file or request that is taken")
     pending: int = _number(
         1024, 1, 100_000, "", "computations that may wait before a visitor is told to come back"

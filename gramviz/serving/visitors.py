@@ -72,8 +72,10 @@ class Visitors:
     ) -> Iterator[Callable[[list[OwnCheckpoint]], None]]:
         """Room for `count` checkpoints of `nbytes` in all, while a fine-tune runs; call what is given to keep them.
 
-        Raises InputError where the visitor has no place left, BusyError where the service has no room.
+        Raises InputError where the visitor has no place left or no name, BusyError where the service has no room.
         """
+        if not visitor:
+            raise InputError("Checkpoints of one\u2019s own need an open page; please open it again.")
         with self._lock:
             self._tidy(visitor)
             room = self._rooms.get(visitor, Room())

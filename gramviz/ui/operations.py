@@ -39,12 +39,14 @@ def serve(engine: Engine, **launch: Any) -> None:
 def service_options(engine: Engine, files: Files) -> dict[str, Any]:
     """Keywords of `Blocks.launch` that add the routes and the limit on bodies."""
     settings = engine.settings
-    limit = settings.image_mib * 2**20 + OVERHEAD
+    limit = settings.image_mib * MIB + OVERHEAD
+    uploads = max(limit, settings.model_mib * MIB + OVERHEAD)
     return {
         "max_threads": THREADS,
+        "max_file_size": uploads,
         "app_kwargs": {
             "routes": [files.route(), *routes(engine, metrics=settings.metrics)],
-            "middleware": [Middleware(BodyLimit, limit=limit)],
+            "middleware": [Middleware(BodyLimit, limit=limit, uploads=uploads)],
         },
     }
 
@@ -65,21 +67,22 @@ def routes(engine: Engine, *, metrics: bool) -> list[Route]:
 
 
 class BodyLimit:
-    """ASGI middleware: a body of more than `limit` bytes is refused with 413, by what its head says of it or, where
-    that says nothing, as soon as more has come.
+    """ASGI middleware: a body of more than `limit` bytes, or `uploads` where files are uploaded, is refused with 413,
+    by what its head says of it or, where that says nothing, as soon as more has come.
     """
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self._app, self._limit = app, limit
+    def __init__(self, app: ASGIApp, limit: int, uploads: int) -> None:
+        self._app, self._limit, self._uploads = app, limit, uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        most = self._uploads if scope["path"].endswith("/upload") else self._limit
         length = dict(scope["headers"]).get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self._limit:
-            await self._refusal()(scope, receive, send)
+        if not length.isdigit() or int(length) > most:
+            await refusal(most)(scope, receive, send)
             return
         taken, begun = 0, False
 
@@ -87,7 +90,7 @@ class BodyLimit:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > self._limit:
+            if taken > most:
                 raise _TooLargeError
             return message
 
@@ -100,11 +103,12 @@ class BodyLimit:
             await self._app(scope, counted, noticed)
         except _TooLargeError:
             if not begun:
-                await self._refusal()(scope, receive, send)
+                await refusal(most)(scope, receive, send)
 
-    def _refusal(self) -> Response:
-        most = self._limit // 2**20
-        return PlainTextResponse(f"A request may have at most {most} MiB; please send less.", 413)
+
+def refusal(most: int) -> Response:
+    """What is answered to a body of more than `most` bytes."""
+    return PlainTextResponse(f"A request may have at most {most // MIB} MiB; please send less.", 413)
 
 
 class _TooLargeError(Exception):

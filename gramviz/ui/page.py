@@ -6,11 +6,13 @@ import gradio as gr
 
 from gramviz.data.samples import SAMPLES
 from gramviz.serving.engine import Engine
+from gramviz.ui.adder import adder
 from gramviz.ui.api import add_endpoints
 from gramviz.ui.chooser import MAX_UPLOAD_MB, chooser
 from gramviz.ui.exporter import exporter
 from gramviz.ui.files import Files
 from gramviz.ui.guide import guide
+from gramviz.ui.panels.adding import connect_adder
 from gramviz.ui.panels.explore import explore_panel
 from gramviz.ui.panels.exporting import connect_export
 from gramviz.ui.panels.finetune import finetune_panel
@@ -40,6 +42,7 @@ def build_page(engine: Engine, files: Files, first_sample: str = SAMPLES[0].id) 
                 guide(engine.checkpoints())
                 teaching(engine.checkpoints())
                 exports = exporter()
+                models = adder(engine.settings.fetch, engine.settings.model_mib)
             choice = chooser(engine.checkpoints(), engine.default_ids(), first_sample)
             with gr.Tabs(elem_classes="gv-tabs"):
                 # all tabs stay in the page, so that what a visitor did on one is there when they come back
@@ -54,6 +57,7 @@ def build_page(engine: Engine, files: Files, first_sample: str = SAMPLES[0].id) 
                 with gr.Tab(TABS["finetune"], elem_id="gv-finetune", render_children=True):
                     finetune_panel(page, engine, files, choice)
         connect_export(exports, engine, files, choice)
+        connect_adder(models, engine, files)
         add_endpoints(engine)
     page.queue(max_size=WAITING)
     share_descriptions(page)

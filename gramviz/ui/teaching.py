@@ -39,6 +39,7 @@ PARTS: Mapping[str, str] = MappingProxyType(
         "tour": "tour",
         "teach": "teach",
         "export": "export",
+        "models": "add a model",
     }
 )
 

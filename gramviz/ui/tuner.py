@@ -31,6 +31,7 @@ from gramviz.vit.images import patch_at
 SCRIPTS = (
     *PICTURE_SCRIPTS,
     "knobs.js",
+    "own.js",
     "tuner.js",
     "tuner_plan.js",
     "tuner_files.js",

@@ -8,6 +8,7 @@ weights.
 Letters: B images of H x W pixels, P patches in row-major order, R registers, d the width of a token.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
@@ -71,8 +72,10 @@ class NetworkConfig:
         object.__setattr__(self, "options", {**self.options, **_ALWAYS})
         object.__setattr__(self, "mean", _triple("mean", self.mean))
         object.__setattr__(self, "std", _triple("std", self.std))
-        if min(self.std) <= 0:
-            raise ConfigError(f"std must be above zero in each channel, not {self.std}.")
+        if not all(math.isfinite(value) for value in (*self.mean, *self.std)) or min(self.std) <= 0:
+            raise ConfigError(
+                f"mean and std must be finite, std above zero in each channel, not {self.mean} and {self.std}."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` is the inverse."""

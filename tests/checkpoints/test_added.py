@@ -13,6 +13,7 @@ import torch
 from gramviz.__main__ import main
 from gramviz.checkpoints import hub as hub_module
 from gramviz.checkpoints.added import (
+    Source,
     add_model,
     added_models,
     fitting_weights,
@@ -272,7 +273,7 @@ def test_different_patches_and_widths_stand_side_by_side(tmp_path):
         config = NetworkConfig("vit_tiny_patch16_224", options)
         file = tmp_path / f"{name}.safetensors"
         safetensors.torch.save_file(create_backbone(config).network.state_dict(), file)
-        add_model(added, name, config, file, licence="MIT", title="One\u2019s own.")
+        add_model(added, name, Source(name, config, file), licence="MIT", title="One\u2019s own.")
     engine = Engine.from_settings(Settings(device="cpu", models=tmp_path / "models", added=added))
     ids = [*engine.default_ids()]
     assert ids[-2:] == ["wide", "fine"]
@@ -294,7 +295,7 @@ def test_a_name_of_the_shipped_is_not_taken_over(tmp_path):
     config = NetworkConfig("vit_tiny_patch16_224", SMALL)
     file = tmp_path / "m.safetensors"
     safetensors.torch.save_file(create_backbone(config).network.state_dict(), file)
-    add_model(tmp_path / "added", "mine", config, file, licence="", title="")
+    add_model(tmp_path / "added", "mine", Source("mine", config, file), licence="", title="")
     found = open_with_added(tmp_path / "models", tmp_path / "added")
     assert found.get(first.id) == first
     assert found.weights("mine").keys() == create_backbone(config).network.state_dict().keys()
@@ -306,7 +307,7 @@ def test_a_file_of_added_weights_that_was_changed_is_refused(tmp_path):
     config = NetworkConfig("vit_tiny_patch16_224", SMALL)
     file = tmp_path / "m.safetensors"
     safetensors.torch.save_file(create_backbone(config).network.state_dict(), file)
-    info = add_model(tmp_path / "added", "mine", config, file, licence="", title="")
+    info = add_model(tmp_path / "added", "mine", Source("mine", config, file), licence="", title="")
     kept = tmp_path / "added" / info.file
     kept.write_bytes(kept.read_bytes()[:-1] + b"\x01")
     with pytest.raises(CheckpointError, match="not the bytes that the manifest names"):
@@ -366,16 +367,16 @@ def test_pickled_weights_are_never_opened(tmp_path, monkeypatch):
         read_source(trap)
     disguised = tmp_path / "weights.safetensors"
     disguised.write_bytes(trap.read_bytes())
-    config, file = read_source(disguised, "vit_tiny_patch16_224")
+    source = read_source(disguised, "vit_tiny_patch16_224")
     with pytest.raises(CheckpointError, match="not a readable safetensors file"):
-        add_model(tmp_path / "added", "mine", config, file, licence="", title="")
+        add_model(tmp_path / "added", "mine", source, licence="", title="")
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a" * 101, "a b", "caf\u00e9/"])
 def test_a_name_that_is_no_folder_is_refused(tmp_path, name):
     config = NetworkConfig("vit_tiny_patch16_224", SMALL)
     with pytest.raises(CheckpointError, match="no name for a model"):
-        add_model(tmp_path, name, config, tmp_path / "x.safetensors", licence="", title="")
+        add_model(tmp_path, name, Source("x", config, tmp_path / "x.safetensors"), licence="", title="")
 
 
 def test_a_dry_run_keeps_nothing(hub, tmp_path, capsys):

@@ -18,7 +18,7 @@ from PIL import Image, ImageFile
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from gramviz.checkpoints.added import add_model, network_of, read_source
+from gramviz.checkpoints.added import Source, add_model, network_of, read_source
 from gramviz.checkpoints.hub import repository_of
 from gramviz.data.bundles import read_bundle
 from gramviz.errors import GramvizError
@@ -118,7 +118,8 @@ def test_weights(tmp_path):
     for name, data in weights(np.random.default_rng(SEED), some(250, 40)):
         target.write_bytes(data)
         _, said = taken(
-            name, lambda: add_model(tmp_path / "added", "own", config, target, licence="", title="")
+            name,
+            lambda: add_model(tmp_path / "added", "own", Source("own", config, target), licence="", title=""),
         )
         assert said is not None, name
     assert not (tmp_path / "added" / "manifest.json").exists()

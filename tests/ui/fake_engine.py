@@ -14,12 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gramviz.checkpoints.added import Source
+from gramviz.checkpoints.hub import Offer
 from gramviz.checkpoints.manifest import CheckpointInfo
 from gramviz.errors import CheckpointError, InputError
 from gramviz.gram.finding import Finding
 from gramviz.metrics.spectra import spectra_of
 from gramviz.serving import lab
 from gramviz.serving.plans import Plan, Preset
+from gramviz.serving.settings import Settings
 from gramviz.serving.tuning import Begun, Finished, Frame, Looked, Row, TuneRequest, Update, Waiting
 from gramviz.serving.views import SpectralView, View
 from gramviz.vit.backbones import NetworkConfig
@@ -84,6 +87,7 @@ class FakeEngine:
         self.wishes: dict[str, list[str]] = {}  # visitor -> what was asked of the running fine-tune
         self.refusal = ""  # what a fine-tune is refused with
         self.left: list[str] = []  # visitors who have gone
+        self.settings = Settings(device="cpu", fetch="any")
 
     def read(self, source: bytes | Path) -> Picture:
         return read_picture(source)
@@ -135,6 +139,31 @@ class FakeEngine:
         )
         self.own[visitor] = {own.id: own}
         yield Finished("done", "Finished all steps.", (own,))
+
+    def offer(self, name: str) -> Offer:
+        if self.refusal:
+            raise InputError(self.refusal)
+        return Offer(name, f"timm/{name}", "0" * 40, "mit", 10 * 2**20)
+
+    def fetch_model(self, visitor: str, name: str) -> Iterator[tuple[int, int] | CheckpointInfo]:
+        """Three looks at the download, each at the pace of `steps`."""
+        for part in (1, 2, 3):
+            yield part * 2**20, 10 * 2**20
+            if (pace := self.steps) is not None:
+                pace.acquire(timeout=30)
+        yield self._brought(visitor, name)
+
+    def add_model(self, visitor: str, source: Source, *, licence: str, title: str) -> CheckpointInfo:
+        source.tensors()
+        return self._brought(visitor, source.name)
+
+    def _brought(self, visitor: str, name: str) -> CheckpointInfo:
+        mine = self.own.setdefault(visitor, {})
+        info = dataclasses.replace(
+            checkpoint("plain", 0, name), id=f"yours/{len(mine) + 1}", branch="model", shown=False, heads=None
+        )
+        mine[info.id] = info
+        return info
 
     def pause(self, visitor: str, number: int) -> None:
         self._wish(visitor, "pause")

@@ -1,7 +1,7 @@
 import gradio as gr
 import pytest
 
-from gramviz.ui import chooser, explorer, exporter, guide, player, spectra, teaching, theory, tuner
+from gramviz.ui import adder, chooser, explorer, exporter, guide, player, spectra, teaching, theory, tuner
 from gramviz.ui.exports import page
 from gramviz.ui.web import TEMPLATE_MARKS, WEB, read_template, web_component
 
@@ -21,6 +21,7 @@ def test_every_script_is_used():
     parts = (
         *(chooser.SCRIPTS, explorer.SCRIPTS, player.SCRIPTS, spectra.SCRIPTS, spectra.TABLE_SCRIPTS),
         guide.SCRIPTS,
+        adder.SCRIPTS,
         *(theory.HEAD_SCRIPTS, theory.CARD_SCRIPTS, tuner.SCRIPTS, ("tuner_reply.js",)),
         (*page.SCRIPTS, *exporter.SCRIPTS, *teaching.SCRIPTS),
     )

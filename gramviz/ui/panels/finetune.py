@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from gramviz.checkpoints.own import OWN
 from gramviz.data.bundles import read_bundle
 from gramviz.errors import GramvizError, InputError
 from gramviz.serving.dials import MOST_IMAGES
@@ -86,7 +87,7 @@ def tuned(engine: Engine, value: Any, data: Any, visitor: str, files: Files) -> 
         yield progress.as_value()
         for update in engine.finetune(request, visitor):
             mine = engine.checkpoints(visitor) if isinstance(update, Finished) else ()
-            progress = progress.after(update, [info for info in mine if info.id.startswith("yours/")])
+            progress = progress.after(update, [info for info in mine if info.id.startswith(OWN)])
             yield progress.as_value()
             if isinstance(update, Frame) and progress.frame is not None:
                 progress = replace(progress, frame={**progress.frame, "looks": {}})
@@ -112,7 +113,7 @@ def handled(engine: Engine, data: Any, visitor: str, files: Files) -> dict[str, 
             told["file"] = files.put(content, name)
         elif action == "forget":
             engine.forget(visitor, str(data.get("id")))
-            told["own"] = [listed(i) for i in engine.checkpoints(visitor) if i.id.startswith("yours/")]
+            told["own"] = [listed(i) for i in engine.checkpoints(visitor) if i.id.startswith(OWN)]
         else:
             raise InputError(INCOMPLETE)
     except GramvizError as error:

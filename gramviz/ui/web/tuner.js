@@ -109,7 +109,7 @@ function of(maps, key) {
 }
 
 function finish({ own, made, sentence }) {
-  if (kept !== own) showKept(own);
+  if (kept !== own) tellOwn(own);
   const told = made.length ? " It is \u201c" + armLabel(own.find(({ id }) => id === made[0]).branch) + "\u201d in every tab." : "";
   setText(find(".gv-live"), sentence + told);
 }

@@ -4,6 +4,7 @@ root.classList.add("gv-empty");
 showBar(find(".gv-bar"), table, TICKS);
 standAs(addressed());
 showStatus();
+if (window.gramvizOwn) showKept(window.gramvizOwn);
 watch("value", update);
 update();
 document.dispatchEvent(new CustomEvent("gv-newcomer"));

@@ -65,7 +65,7 @@ find(".gv-stop").addEventListener("click", () => {
 });
 
 document.addEventListener("gv-tuner-reply", ({ detail }) => {
-  if (detail.action === "forget" && detail.own) showKept(detail.own);
+  if (detail.action === "forget" && detail.own) tellOwn(detail.own);
   if (detail.action === "download" && detail.file) {
     const link = make("a");
     Object.assign(link, { href: detail.file.url, download: detail.file.name });
@@ -82,11 +82,11 @@ document.addEventListener("gv-tuner-reply", ({ detail }) => {
 
 function showKept(own) {
   kept = own;
-  window.gramvizOwn = own; // for a tab that is opened for the first time later
   checkpoints = [...config.checkpoints, ...own];
   const items = own.map((checkpoint) => {
-    const name = make("span", "", make("b", "", armLabel(checkpoint.branch)), " \u2013 " + checkpoint.title);
-    const item = make("li", "", name, keptButton("download", checkpoint.id), keptButton("forget", checkpoint.id));
+    const name = make("span", "", make("b", "", headingOf(checkpoint)), " \u2013 " + checkpoint.title);
+    const buttons = (isModel(checkpoint) ? ["forget"] : ["download", "forget"]).map((action) => keptButton(action, checkpoint.id));
+    const item = make("li", "", name, ...buttons);
     item.style.setProperty("--arm", "var(--arm-" + checkpoint.branch + ")");
     return item;
   });
@@ -94,8 +94,9 @@ function showKept(own) {
   find(".gv-kept").hidden = !items.length;
   showCheckpoints();
   settle();
-  document.dispatchEvent(new CustomEvent("gv-own", { detail: { own } }));
 }
+
+document.addEventListener("gv-own", ({ detail }) => showKept(detail.own));
 
 function keptButton(action, id) {
   const button = make("button", "gv-button", action);
