@@ -92,9 +92,9 @@ def network_of(content: bytes, what: str) -> NetworkConfig:
 
 def read_source(path: Path, architecture: str | None = None, most: int = MOST_WEIGHTS) -> Source:
     """What is in a folder (`config.json` and `model.safetensors`), in a safetensors file, whose architecture is
-    beside it in `config.json` or given, or in a zip of both, as fine-tunes are taken home. most: bytes of the weights.
+    beside it in `config.json` or given, or in a zip of both, as fine-tunes are taken home.
 
-    Raises CheckpointError where something is missing or too large.
+    most: bytes of the weights. Raises CheckpointError where something is missing or too large.
     """
     if path.suffix == ".zip" and path.is_file():
         return _unzipped(path, architecture, most)

@@ -7,12 +7,14 @@ nothing pickled comes near. Knows neither networks nor manifests.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import timm
 from huggingface_hub import HfApi, hf_hub_download
@@ -142,8 +144,8 @@ def telling(told: Callable[[int], None]) -> type[tqdm]:
     """A progress bar that draws nothing and tells how far it is."""
 
     class Telling(tqdm):
-        def display(self, *_: object, **__: object) -> None:
-            pass
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{**options, "file": io.StringIO()})
 
         def update(self, n: float | None = 1) -> bool | None:
             moved: bool | None = super().update(n)

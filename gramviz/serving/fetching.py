@@ -21,7 +21,7 @@ class BrokenOffError(Exception):
 
 
 def check_permitted(name: str, fetch: str) -> None:
-    """InputError where a service that fetches "none", "listed" or "any" models for visitors does not fetch this one."""
+    """InputError where a service that fetches "none", "listed" or "any" models for visitors lets this one be."""
     if fetch == "none":
         raise InputError("Nothing is fetched from the Hub here; whoever runs this service can allow it.")
     if fetch == "listed" and zoo_model(name) is None:

@@ -62,7 +62,7 @@ def test_every_dialog_and_panel(themed):
     visitor.page.locator(".gv-enter").click()
     assert grave(visitor.page) == {}
     visitor.page.locator(".gv-leave").click()
-    for opener in (".gv-open-notes", ".gv-open-exports"):
+    for opener in (".gv-open-notes", ".gv-open-exports", ".gv-open-adder"):
         visitor.page.locator(opener).click()
         assert grave(visitor.page) == {}, opener
         visitor.page.keyboard.press("Escape")

@@ -11,7 +11,13 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
+import safetensors.torch
+import timm
+import torch
+
+SMALL = {"embed_dim": 48, "depth": 2, "num_heads": 3, "img_size": 32, "patch_size": 16}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _FILE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
 _MODEL = re.compile(r"/api/models/(?P<repo>[^/]+/[^/?]+)(/revision/(?P<revision>[^?]+))?(\?.*)?")
@@ -26,6 +32,29 @@ class Repository:
     gated: bool = False
     status: int = 200
     cut: int | None = None
+
+
+def timm_repository(
+    architecture: str = "vit_tiny_patch16_224", options: Any = SMALL, classes: int = 10
+) -> tuple[Repository, Any]:
+    """Files as timm pushes them: a classifier and all, and the network they are of."""
+    torch.manual_seed(0)
+    network = timm.create_model(architecture, num_classes=classes, **options).eval()
+    config = {
+        "architecture": architecture,
+        "num_classes": classes,
+        "model_args": dict(options),
+        "pretrained_cfg": {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]},
+    }
+    weights = safetensors.torch.save(
+        {name: value.contiguous() for name, value in network.state_dict().items()}
+    )
+    files = {
+        "config.json": json.dumps(config).encode(),
+        "model.safetensors": weights,
+        "README.md": b"# A model",
+    }
+    return Repository(files), network
 
 
 @dataclass

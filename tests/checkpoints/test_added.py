@@ -3,6 +3,10 @@
 import errno
 import json
 import pickle
+import shutil
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -23,6 +27,7 @@ from gramviz.checkpoints.added import (
     remove_model,
 )
 from gramviz.checkpoints.hub import fetch, offer_of, repository_of
+from gramviz.checkpoints.own import archive, own_checkpoint
 from gramviz.checkpoints.zoo import DISTILLED, ZOO, zoo_model
 from gramviz.data.samples import load
 from gramviz.errors import CheckpointError
@@ -30,40 +35,10 @@ from gramviz.serving.engine import Engine
 from gramviz.serving.settings import Settings
 from gramviz.vit.backbones import NetworkConfig, create_backbone
 from gramviz.vit.images import to_tensor
-from tests.checkpoints.stub_hub import Repository, stub_hub
+from tests.checkpoints.stub_hub import SMALL, Repository, timm_repository
 from tests.stores import make_store
 
-SMALL = {"embed_dim": 48, "depth": 2, "num_heads": 3, "img_size": 32, "patch_size": 16}
 DINOV2 = {**SMALL, "img_size": 28, "patch_size": 14, "init_values": 1e-5}
-
-
-def timm_repository(architecture="vit_tiny_patch16_224", options=SMALL, classes=10, **other):
-    """Files as timm pushes them: a classifier and all, and the network they are of."""
-    torch.manual_seed(0)
-    network = timm.create_model(architecture, num_classes=classes, **options).eval()
-    config = {
-        "architecture": architecture,
-        "num_classes": classes,
-        "model_args": dict(options),
-        "pretrained_cfg": {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]},
-    }
-    weights = safetensors.torch.save(
-        {name: value.contiguous() for name, value in network.state_dict().items()}
-    )
-    files = {
-        "config.json": json.dumps(config).encode(),
-        "model.safetensors": weights,
-        "README.md": b"# A model",
-    }
-    return Repository({**files, **other}), network
-
-
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    with stub_hub() as running:
-        monkeypatch.setenv("HF_ENDPOINT", running.address)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-        yield running
 
 
 # ---- names
@@ -377,6 +352,127 @@ def test_a_name_that_is_no_folder_is_refused(tmp_path, name):
     config = NetworkConfig("vit_tiny_patch16_224", SMALL)
     with pytest.raises(CheckpointError, match="no name for a model"):
         add_model(tmp_path, name, Source("x", config, tmp_path / "x.safetensors"), licence="", title="")
+
+
+def test_the_zip_of_a_fine_tune_is_taken_back(tmp_path):
+    torch.manual_seed(0)
+    config = NetworkConfig("vit_tiny_patch16_224", SMALL)
+    weights = create_backbone(config).network.state_dict()
+    own = own_checkpoint(
+        make_store(tmp_path / "models").all()[0],
+        weights,
+        number=1,
+        branch="own1",
+        settings={},
+        data="x",
+        step=3,
+        images_seen=6,
+        when=datetime(2026, 1, 1),
+        about="y",
+    )
+    own = replace(own, info=replace(own.info, network=config))
+    packed = tmp_path / "mine.zip"
+    packed.write_bytes(archive(own))
+    source = read_source(packed)
+    assert (source.name, source.config) == ("mine", config)
+    assert all(torch.equal(value, weights[name].half()) for name, value in source.tensors().items())
+    with pytest.raises(CheckpointError, match="at most 0 MiB are taken here"):
+        read_source(packed, most=100)
+    packed.write_bytes(b"PK\3\4 nothing")
+    with pytest.raises(CheckpointError, match="not a readable zip"):
+        read_source(packed)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "said"),
+    [
+        ("vit_tiny_patch16_224", {"depth": 10_000_000}, "'depth' of mine is 10000000; at most 64"),
+        ("vit_tiny_patch16_224", {"img_size": [224, 10**9]}, "'img_size' of mine"),
+        ("vit_small_patch16_dinov3", {"patch_size": 4096}, "'patch_size' of mine is 4096"),
+        ("vit_tiny_patch16_224", {"init_values": float("nan")}, "'init_values' of mine is nan"),
+        ("vit_tiny_patch16_224", {"norm_layer": {"a": 1}}, "no plain value"),
+        ("vit_tiny_patch16_224", {"act_layer": "x" * 99}, "no plain value"),
+    ],
+)
+def test_a_configuration_that_would_cost_too_much_is_refused(architecture, options, said):
+    told = json.dumps({"architecture": architecture, "model_args": options}).encode()
+    with pytest.raises(CheckpointError, match=said):
+        network_of(told, "mine")
+
+
+def test_weights_are_held_to_the_shapes_of_a_network_that_takes_no_memory():
+    config = NetworkConfig("vit_tiny_patch16_224", {"embed_dim": 32768, "num_heads": 8, "depth": 64})
+    with pytest.raises(CheckpointError, match=r"needs|not laid out"):  # 800 billion parameters
+        fitting_weights(config, {"norm.weight": torch.ones(32768)}, "mine")
+
+
+# ---- runs of other programs
+
+
+def make_run(folder, names, seed=0):
+    """Steps of one small network, as safetensors under these names."""
+    config = NetworkConfig("vit_tiny_patch16_224", SMALL)
+    found = {}
+    for number, name in enumerate(names):
+        torch.manual_seed(seed + number)
+        found[name] = create_backbone(config).network.state_dict()
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        safetensors.torch.save_file(found[name], path)
+    (folder / "config.json").write_text(
+        json.dumps({"architecture": "vit_tiny_patch16_224", "model_args": SMALL}), encoding="utf-8"
+    )
+    return found
+
+
+@pytest.mark.parametrize("name", ["step_{}.safetensors", "checkpoint-{}/model.safetensors"])
+def test_the_steps_of_a_run_become_a_branch(tmp_path, capsys, name):
+    plain = make_run(tmp_path / "plain", [name.format(step) for step in (9, 1000, 200)])
+    make_run(tmp_path / "gram", [name.format(step) for step in (9, 1000)], seed=7)
+    added, models = tmp_path / "added", tmp_path / "models"
+    make_store(models)
+    base = ["models", "--added", str(added), "--name", "mine", "--licence", "MIT"]
+    assert main([*base, "--add", str(tmp_path / "plain"), "--dry-run"]) == 0
+    assert "mine, plain: 3 steps from 9 to 1000" in capsys.readouterr().err
+    assert not added.exists()
+    assert main([*base, "--add", str(tmp_path / "plain")]) == 0
+    assert main([*base, "--add", str(tmp_path / "gram"), "--branch", "gram"]) == 0
+    store = open_with_added(models, added)
+    mine = [info for info in store.all() if info.run == "mine"]
+    assert [(info.branch, info.step, info.shown) for info in mine] == [
+        *(("plain", 9, False), ("plain", 200, False), ("plain", 1000, True)),
+        *(("gram", 9, False), ("gram", 1000, True)),
+    ]
+    assert all(info.licence == "MIT" for info in mine)
+    found = store.weights("mine/plain/200")
+    assert all(torch.equal(found[key], value) for key, value in plain[name.format(200)].items())
+    with closing(Engine.from_settings(Settings(device="cpu", models=models, added=added))) as engine:
+        views = list(engine.compare(load("coffee"), ["mine/plain/9", "mine/gram/1000"], 6))
+        assert {view.checkpoint.run for view in views} == {"mine"}
+
+    # a branch that is added again takes the place of the first, and leaves no file behind
+    shutil.rmtree(tmp_path / "plain" / name.format(9).partition("/")[0], ignore_errors=True)
+    (tmp_path / "plain" / name.format(9)).unlink(missing_ok=True)
+    assert main([*base, "--add", str(tmp_path / "plain")]) == 0
+    assert [info.step for info in added_models(added)] == [9, 1000, 200, 1000]
+    assert not (added / "mine/plain/9/model.safetensors").exists()
+    assert main(["models", "--added", str(added), "--remove", "mine"]) == 0
+    assert added_models(added) == ()
+    assert list(added.rglob("*.safetensors")) == []
+
+
+def test_a_run_that_cannot_be_told_apart_is_refused(tmp_path, capsys):
+    make_run(tmp_path / "twice", ["a_5.safetensors", "b_5.safetensors"])
+    added = ["--added", str(tmp_path / "added")]
+    assert main(["models", "--add", str(tmp_path / "twice"), *added]) == 1
+    assert "both of step 5" in capsys.readouterr().err
+    make_run(tmp_path / "run", ["step_5.safetensors"])
+    assert main(["models", "--add", str(tmp_path / "run"), "--branch", "nope", *added]) == 1
+    assert "no branch 'nope'; there are trunk, plain, gram" in capsys.readouterr().err
+    (tmp_path / "run" / "config.json").unlink()
+    assert main(["models", "--add", str(tmp_path / "run"), *added]) == 1
+    assert "--architecture" in capsys.readouterr().err
+    assert added_models(tmp_path / "added") == ()
 
 
 def test_a_dry_run_keeps_nothing(hub, tmp_path, capsys):

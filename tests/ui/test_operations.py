@@ -45,8 +45,8 @@ def client(*found, limit=1000):
 
     return TestClient(
         Starlette(
-            routes=[*found, Route("/length", length, methods=["POST"])],
-            middleware=[Middleware(BodyLimit, limit=limit)],
+            routes=[*found, *(Route(path, length, methods=["POST"]) for path in ("/length", "/x/upload"))],
+            middleware=[Middleware(BodyLimit, limit=limit, uploads=2 * limit)],
         )
     )
 
@@ -91,6 +91,8 @@ def test_too_large_a_body_is_refused_by_its_head_or_as_it_comes():
     assert chunks.status_code == 413
     assert page.post("/length", content=(b"x" * 400 for _ in range(2))).text == "800"
     assert page.post("/length", content=b"x", headers={"Content-Length": "many"}).status_code == 413
+    assert page.post("/x/upload", content=b"x" * 2000).text == "2000"
+    assert page.post("/x/upload", content=b"x" * 2001).status_code == 413
 
 
 def test_a_log_line_is_one_json_object():
