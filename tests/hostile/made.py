@@ -187,19 +187,20 @@ def archives(rng: np.random.Generator, count: int) -> Made:
     Image.fromarray(rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)).save(picture, "PNG")
     good = picture.getvalue()
     for name in NAMES:
-        yield f"a member named {name[:40]!r}", _zip({name + ".png": good})
-    yield "empty", _zip({})
-    yield "600 pictures", _zip({f"{i}.png": good for i in range(600)})
-    yield "a bomb", _zip({"a.png": bytes(200 * 2**20)})
-    yield "a zip in a zip", _zip({"a.zip": _zip({"a.png": good})})
+        yield f"a member named {name[:40]!r}", packed({name + ".png": good})
+    yield "empty", packed({})
+    yield "600 pictures", packed({f"{i}.png": good for i in range(600)})
+    yield "a bomb", packed({"a.png": bytes(200 * 2**20)})
+    yield "a zip in a zip", packed({"a.zip": packed({"a.png": good})})
     yield "no zip", b"PK\x03\x04" + bytes(100)
-    base = _zip({"a.png": good, "b.jpg": rng.bytes(500), "c.gif": b""})
+    base = packed({"a.png": good, "b.jpg": rng.bytes(500), "c.gif": b""})
     for index in range(count):
         spoil = SPOILS[index % len(SPOILS)]
         yield f"spoiled, {spoil.__name__[1:]}", spoil(rng, base)
 
 
-def _zip(members: dict[str, bytes]) -> bytes:
+def packed(members: dict[str, bytes]) -> bytes:
+    """A zip file."""
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in members.items():

@@ -24,6 +24,7 @@ from gramviz.data.bundles import read_bundle
 from gramviz.errors import GramvizError
 from gramviz.ui.drawings import Drawings
 from gramviz.ui.files import Files
+from gramviz.ui.panels.adding import adding
 from gramviz.ui.panels.explore import UNEXPECTED, comparisons
 from gramviz.ui.panels.exporting import exported
 from gramviz.ui.panels.finetune import handled, tuned
@@ -32,7 +33,7 @@ from gramviz.ui.panels.story import drawn, films
 from gramviz.ui.panels.theory import checked
 from gramviz.vit.backbones import NetworkConfig
 from gramviz.vit.images import MAX_SIDE, read_picture
-from tests.hostile.made import NAMES, archives, images, values, weights
+from tests.hostile.made import NAMES, archives, images, packed, values, weights
 from tests.ui.fake_engine import FakeEngine
 from tests.ui.live import serving
 
@@ -125,6 +126,20 @@ def test_weights(tmp_path):
     assert not (tmp_path / "added" / "manifest.json").exists()
 
 
+def test_archives_of_weights(tmp_path):
+    target = tmp_path / "own.zip"
+    made = [
+        *archives(np.random.default_rng(SEED), some(250, 40)),
+        ("a bomb of weights", packed({"model.safetensors": bytes(64 * 2**20)})),
+        ("a bomb of a configuration", packed({"config.json": bytes(64 * 2**20), "model.safetensors": b""})),
+    ]
+    for name, data in made:
+        target.write_bytes(data)
+        _, said = taken(name, lambda: read_source(target, None, most=2**20))
+        assert said is not None, name
+    assert list(tmp_path.rglob("*")) == [target]
+
+
 CONFIGURATIONS = (b"", b"{", b"[" * 100_000, b"3", b'{"architecture": 3}', b'{"network": {}}', b"\xff")
 
 
@@ -187,6 +202,7 @@ def test_values_of_the_page(tmp_path, caplog):
         "export's choice": lambda v: exported(engine, v, {}, files),
         "fine-tune": lambda v: list(tuned(engine, choice, v, "", files)),
         "fine-tune's click": lambda v: handled(engine, v, "", files),
+        "add a model": lambda v: list(adding(engine, v, files, "ann")),
     }
     for name, event in events.items():
         for value in values(np.random.default_rng(SEED), some(60, 12)):

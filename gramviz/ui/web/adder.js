@@ -41,7 +41,8 @@ function update() {
   say("");
   if (value.stage === "offer") {
     const { name, repository, size, licence, title } = value.offer;
-    showOffer(repository + ": " + sizeText(size) + ", licence " + (licence || "unknown") + ". " + title, name);
+    const about = config.zoo.some((model) => model.name === name) ? "" : " " + title; // of the listed it stands above
+    showOffer(repository + ": " + sizeText(size) + ", licence " + (licence || "unknown") + "." + about, name);
     setText(find(".gv-fetch"), "download " + sizeText(size));
   }
   if (value.own) tellOwn(value.own);
