@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from gramviz.serving.engine import Engine
@@ -22,7 +23,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(engine: Engine | FakeEngine, folder: Path) -> Iterator[str]:
+def serving(engine: Engine | FakeEngine, folder: Path, **launch: Any) -> Iterator[str]:
     """The address of the page, which opens on a picture that is not square; files go to `folder`."""
     with mock.patch.dict(os.environ, {"GRADIO_TEMP_DIR": str(folder)}):
         files = Files(folder, 2**26)
@@ -33,7 +34,7 @@ def serving(engine: Engine | FakeEngine, folder: Path) -> Iterator[str]:
             prevent_thread_lock=True,
             quiet=True,
             app_kwargs={"routes": [files.route()]},
-            **launch_options(),
+            **{**launch_options(), **launch},
         )
         try:
             yield address

@@ -1,8 +1,15 @@
+import ast
+import asyncio
+import base64
+from concurrent.futures import ThreadPoolExecutor
+
 import httpx
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
 from gramviz.ui.panels.explore import UNEXPECTED
@@ -55,9 +62,53 @@ def test_spectrum(client, image):
     assert np.allclose(answer["eigenvalues"], wanted[: len(answer["eigenvalues"])], atol=1e-9)
 
 
+def test_theory(client, engine, image):
+    info = CHECKPOINTS[-1]
+    call = {"image": handle_file(image), "checkpoint": info.id, "api_name": "/theory"}
+    answer = client.predict(**call, card="lemma2", values={"size": 0.2})
+    wanted = engine.theory(read_picture(image), info.id, "lemma2", {"size": 0.2})
+    assert (answer["holds"], answer["because"]) == (wanted.holds, wanted.because)
+    assert [number["value"] for number in answer["numbers"]] == [number.value for number in wanted.numbers]
+    with pytest.raises(AppError, match="values must be an object"):
+        client.predict(**call, card="lemma2", values=[1])
+    with pytest.raises(AppError, match="nocard"):
+        client.predict(**call, card="nocard", values={})
+
+
+async def over_mcp(address, image):
+    """What the tools are, and what one says, by the protocol's own client."""
+    async with (
+        streamable_http_client(f"{address}gradio_api/mcp/") as (read, write, *_),
+        ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+        tools = (await session.list_tools()).tools
+        name = next(tool.name for tool in tools if tool.name.endswith("similarity"))
+        given = {"image": image, "checkpoint": CHECKPOINTS[-1].id, "row": 2, "column": 3, "patches": 14}
+        return tools, await session.call_tool(name, given)
+
+
+def test_the_endpoints_are_tools_of_the_model_context_protocol(engine, image, tmp_path):
+    with serving(engine, tmp_path, mcp_server=True) as address, ThreadPoolExecutor(1) as apart:
+        data = f"data:image/png;base64,{base64.b64encode(image.read_bytes()).decode()}"
+        # in a thread of its own, where no other test has left a loop running
+        tools, said = apart.submit(asyncio.run, over_mcp(address, data)).result()
+    named = {tool.name.rpartition("_")[2]: tool for tool in tools}
+    assert set(named) == {"checkpoints", "similarity", "spectrum", "theory"}
+    assert "Cosine of one patch" in named["similarity"].description
+    fields = named["similarity"].inputSchema["properties"]
+    assert set(fields) == {"image", "checkpoint", "row", "column", "patches"}
+    assert not said.isError, said
+    rows = ast.literal_eval(said.content[0].text)["map"]  # Gradio writes what it tells as Python does
+    picture = read_picture(image)
+    x = features(picture, CHECKPOINTS[-1], 14)[:-1]
+    columns = grid_for(picture.size, 14)[1]
+    assert np.allclose(np.ravel(rows), x @ x[2 * columns + 3], atol=1e-12)
+
+
 def test_documentation_names_the_parameters(client):
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(endpoints) == {"/checkpoints", "/similarity", "/spectrum"}
+    assert set(endpoints) == {"/checkpoints", "/similarity", "/spectrum", "/theory"}
     names = [parameter["parameter_name"] for parameter in endpoints["/similarity"]["parameters"]]
     assert names == ["image", "checkpoint", "row", "column", "patches"]
     assert "Cosine of one patch" in endpoints["/similarity"]["description"]
