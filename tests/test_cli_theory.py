@@ -62,6 +62,16 @@ def test_all_cards_in_blocks(models, image, capsys):
     assert "direction = mean, size = 0.1" in blocks[4]
 
 
+def test_a_card_is_drawn_as_the_page_exports_it(models, image, tmp_path):
+    for kind, start in (("png", b"\x89PNG"), ("svg", b"<?xml")):
+        file = tmp_path / f"card.{kind}"
+        assert call(models, image, "--checkpoint", PLAIN, "--card", "lemma2", "--png", file) == 0
+        assert file.read_bytes().startswith(start)
+    drawn = (tmp_path / "card.svg").read_text(encoding="utf-8")
+    assert f"{PLAIN}. noise.png." in drawn
+    assert "Lemma 2" in drawn
+
+
 def test_the_blackboard_needs_neither_image_nor_checkpoint(models, capsys):
     assert call(models, "--blackboard", "--card", "eq1", "--set", "stretch=0") == 0
     out = capsys.readouterr().out
@@ -81,6 +91,7 @@ def test_the_blackboard_needs_neither_image_nor_checkpoint(models, capsys):
         (("IMAGE", "--blackboard"), "name an image, or ask for the --blackboard"),
         (("--blackboard", "--checkpoint", PLAIN), "--checkpoint can be given without --blackboard only"),
         (("--blackboard", "--set", "size=1"), "name it with --card"),
+        (("--blackboard", "--png", "x.png"), "--png draws one card"),
         (("--blackboard", "--card", "eq9"), "There is no card 'eq9'"),
         (("--blackboard", "--card", "eq7", "--set", "epsilon"), "is not NAME=VALUE"),
         (("--blackboard", "--card", "eq7", "--set", "epsilon=small"), "it must be a number"),

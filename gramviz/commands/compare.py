@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gramviz.commands.options import Commands, add_engine, engine
+from gramviz.commands.options import Commands, add_engine, bar, engine
 from gramviz.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def run(options: argparse.Namespace) -> None:
     asked = engine(options)
     try:
         ids = list(dict.fromkeys(options.checkpoint or asked.default_ids()))
-        views = in_order(asked.compare(picture, ids, options.patches, layer=options.layer), ids)
+        found = asked.compare(picture, ids, options.patches, layer=options.layer)
+        views = in_order(bar(found, len(ids), "checkpoint"), ids)
     finally:
         asked.close()
     maps = MapSet(picture, options.image.name, tuple(views), query, options.layer)

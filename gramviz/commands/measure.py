@@ -10,6 +10,7 @@ from gramviz.commands.options import (
     add_device,
     add_downloads,
     add_models,
+    bar,
     images,
     refuse,
     steps,
@@ -114,7 +115,7 @@ def run(options: argparse.Namespace) -> None:
         store = CheckpointStore.open(options.models or shipped_models())
         ids = options.checkpoint or [info.id for info in store.all()]
         rows = measuring.models(store, ids, done)
-    for row in rows:
+    for row in bar(rows, None, "row"):
         if options.out is not None:
             append_row(options.out, row)
         print(row_line(row), flush=True)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from gramviz.errors import ConfigError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gramviz.serving.engine import Engine
     from gramviz.serving.settings import Settings
 
+Item = TypeVar("Item")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -34,8 +35,8 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
-    """--device and --models as `engine` takes them: what is not given is as the environment says."""
-    add_settings(parser, ("device", "models"))
+    """--device, --models and --added as `engine` takes them: what is not given is as the environment says."""
+    add_settings(parser, ("device", "models", "added"))
 
 
 def add_settings(parser: argparse.ArgumentParser, names: Collection[str] = ()) -> None:
@@ -91,6 +92,13 @@ def settings(options: argparse.Namespace) -> Settings:
     from gramviz.serving.settings import Settings
 
     return Settings.read(None, vars(options))
+
+
+def bar(items: Iterable[Item], total: int | None, unit: str) -> Iterator[Item]:
+    """The items as they come, with a bar on stderr where that is a terminal."""
+    from tqdm import tqdm
+
+    yield from tqdm(items, total=total, unit=unit, leave=False, disable=None)
 
 
 def images(data: str, options: argparse.Namespace, size: int) -> TensorSource:

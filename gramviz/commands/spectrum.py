@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gramviz.commands.options import Commands, add_engine, engine
+from gramviz.commands.options import Commands, add_engine, bar, engine
 from gramviz.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def run(options: argparse.Namespace) -> None:
     asked = engine(options)
     try:
         ids = list(dict.fromkeys(options.checkpoint or asked.default_ids()))
-        views = in_order(asked.spectra(picture, ids, options.patches, layer=options.layer), ids)
+        found = asked.spectra(picture, ids, options.patches, layer=options.layer)
+        views = in_order(bar(found, len(ids), "checkpoint"), ids)
     finally:
         asked.close()
     if options.json:

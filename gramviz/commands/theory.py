@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gramviz.commands.options import Commands, add_engine, engine, refuse
+from gramviz.commands.options import Commands, add_engine, bar, engine, refuse
 from gramviz.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -39,7 +39,11 @@ def add(commands: Commands) -> None:
         help="a control of the card, as direction=opposite or size=0.5; may be repeated",
     )
     theory.add_argument("--blackboard", action="store_true", help="a worked example of four patches instead")
-    theory.add_argument("--json", action="store_true", help="print a JSON list")
+    shown = theory.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print a JSON list")
+    shown.add_argument(
+        "--png", type=Path, metavar="FILE", help="draw the one --card into a file, .png, .svg or .pdf"
+    )
     add_engine(theory)
     theory.set_defaults(command=run)
 
@@ -57,6 +61,8 @@ def run(options: argparse.Namespace) -> None:
         raise ConfigError("name an image and a --checkpoint, or ask for the --blackboard")
     if options.set and options.card is None:
         raise ConfigError("--set is about one card; name it with --card")
+    if options.png is not None and options.card is None:
+        raise ConfigError("--png draws one card; name it with --card")
     chosen = CARDS if options.card is None else (card(options.card),)
     values = dict(_setting(text, chosen[0]) for text in options.set)
     picture = None if options.image is None else read_picture(options.image)
@@ -64,17 +70,31 @@ def run(options: argparse.Namespace) -> None:
     try:
         found = [
             (one.name, one.checked(values), asked.theory(picture, options.checkpoint or "", one.name, values))
-            for one in chosen
+            for one in bar(chosen, len(chosen), "card")
         ]
     finally:
         asked.close()
-    if options.json:
+    if options.png is not None:
+        _draw(options, *found[0])
+    elif options.json:
         rows = [
             {"card": name, "values": used, **dataclasses.asdict(finding)} for name, used, finding in found
         ]
         print(json.dumps(rows, allow_nan=False, indent=1))
     else:
         print("\n\n".join(_block(name, used, finding) for name, used, finding in found))
+
+
+def _draw(options: argparse.Namespace, name: str, values: dict[str, float | str], finding: Finding) -> None:
+    """The card as a picture file."""
+    from gramviz.checkpoints.files import write_atomic
+    from gramviz.ui.cards import STATEMENTS
+    from gramviz.ui.pictures.lab import finding_picture, settings_words
+
+    of = "" if options.blackboard else f"{options.checkpoint}. {options.image.name}."
+    kind = options.png.suffix.removeprefix(".")
+    picture = finding_picture(STATEMENTS[name].title, settings_words(values, of), finding, kind)
+    write_atomic(options.png, picture)
 
 
 def _setting(text: str, card: Card) -> tuple[str, float | str]:

@@ -26,7 +26,7 @@ from gramviz.ui.files import GONE, Files
 from gramviz.ui.panels.explore import UNEXPECTED, visitor_of
 from gramviz.ui.pictures.curves import curves_picture
 from gramviz.ui.pictures.film import film
-from gramviz.ui.pictures.lab import finding_picture
+from gramviz.ui.pictures.lab import finding_picture, settings_words
 from gramviz.ui.pictures.maps import maps_picture, sheet_picture
 from gramviz.ui.pictures.spectra import spectra_picture
 from gramviz.ui.pictures.tuning import tuned_picture
@@ -131,13 +131,8 @@ def _theory(engine: Engine, wish: Wish, picture: Picture, caption: str, visitor:
     card, question = wish.card
     basis = None if question.blackboard else picture
     finding = engine.theory(basis, question.checkpoint, card, question.values, visitor=visitor)
-    values = ", ".join(f"{name} {value}" for name, value in question.values.items())
-    of = (
-        "The blackboard\u2019s four patches."
-        if question.blackboard
-        else f"{question.checkpoint}. {caption or OWN}"
-    )
-    settings = f"Settings: {values or 'none'}. Checked on: {of}"
+    of = "" if question.blackboard else f"{question.checkpoint}. {caption or OWN}"
+    settings = settings_words(question.values, of)
     return finding_picture(STATEMENTS[card].title, settings, finding, wish.kind)
 
 

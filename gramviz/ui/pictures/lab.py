@@ -1,6 +1,7 @@
 """What a card of the theory lab shows as a picture file: charts, verdict and numbers. Knows no result of the post."""
 
 import re
+from collections.abc import Mapping
 from textwrap import wrap
 
 from matplotlib.axes import Axes
@@ -18,6 +19,13 @@ MOST_ACROSS = 3
 MARKED = 24  # points up to which each is marked
 SMALL, LARGE = 6.5, 8.5  # points
 INK, SOFT = "#15181b", "#5a6068"
+BLACKBOARD = "the blackboard\u2019s four patches."
+
+
+def settings_words(values: Mapping[str, float | str], of: str) -> str:
+    """The settings of a card in a sentence. of: what it is checked on, "" for the blackboard."""
+    listed = ", ".join(f"{name} {value}" for name, value in values.items())
+    return f"Settings: {listed or 'none'}. Checked on: {of or BLACKBOARD}"
 
 
 def finding_picture(title: str, settings: str, finding: Finding, kind: str = "png") -> bytes:
