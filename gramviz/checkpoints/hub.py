@@ -90,7 +90,7 @@ def offer_of(source: str, *, token: str | bool | None = None) -> Offer:
     Raises CheckpointError where it has nothing that can be used, in one sentence.
     """
     name, repository, revision = repository_of(source)
-    with told_by_hub(repository):
+    with told_by_hub(repository, token):
         found = HfApi(endpoint=endpoint(), token=token).model_info(
             repository, revision=revision, files_metadata=True, timeout=20
         )
@@ -122,7 +122,7 @@ def fetch(
     told: is called with the bytes of the present file that are there, often, and breaks the download off by raising;
     without it a bar is drawn on stderr. Raises CheckpointError in one sentence.
     """
-    with told_by_hub(offer.repository):
+    with told_by_hub(offer.repository, token):
         config, weights = (
             Path(
                 hf_hub_download(
@@ -161,19 +161,22 @@ def endpoint() -> str | None:
 
 
 @contextmanager
-def told_by_hub(repository: str) -> Iterator[None]:
-    """What went wrong, in a sentence that says what would help."""
+def told_by_hub(repository: str, token: str | bool | None = None) -> Iterator[None]:
+    """What went wrong, in a sentence that says what would help; token: False where nobody's login is used."""
+    remedy = "log in with `hf auth login`"
+    if token is False:
+        remedy = "add it where this service runs, with a login and `gramviz models --add`"
     try:
         yield
     except GatedRepoError as error:
         raise CheckpointError(
-            f"{repository} is gated: accept its terms on its page, then log in with `hf auth login`."
+            f"{repository} is gated: accept its terms on its page, then {remedy}."
         ) from error
     except RevisionNotFoundError as error:
         raise CheckpointError(f"{repository} has no such revision.") from error
     except RepositoryNotFoundError as error:
         raise CheckpointError(
-            f"There is no repository {repository} that you may see; check its name, or log in with `hf auth login`."
+            f"There is no repository {repository} that may be seen; check its name, or {remedy}."
         ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise CheckpointError(
@@ -188,17 +191,13 @@ def told_by_hub(repository: str) -> Iterator[None]:
     except HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)
         if status in (401, 403):
-            raise CheckpointError(
-                f"The Hub refuses {repository} ({status}); log in with `hf auth login`."
-            ) from error
+            raise CheckpointError(f"The Hub refuses {repository} ({status}); {remedy}.") from error
         raise CheckpointError(
             f"The Hub could not give {repository} (status {status}); try again later."
         ) from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise CheckpointError(f"The disk is full; {repository} could not be kept.") from error
-        raise CheckpointError(f"{repository} could not be fetched: {NO_WAY}.") from error
     except Exception as error:
-        if not type(error).__module__.startswith(CARRIERS):
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise CheckpointError(f"The disk is full; {repository} could not be kept.") from error
+        if not isinstance(error, OSError) and not type(error).__module__.startswith(CARRIERS):
             raise
         raise CheckpointError(f"{repository} could not be fetched: {NO_WAY}.") from error

@@ -14,7 +14,8 @@ from gramviz.ui.theme import Arm
 FORMATS = ("png", "svg", "pdf")
 DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
 MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^"}
-FAINT = "#d5d9dd"
+INK, SOFT, FAINT = "#15181b", "#5a6068", "#d5d9dd"
+JOURNAL = 7.2  # inches: two columns of a journal (183 mm)
 CAPTION_LETTERS = 200  # that fit into a line beneath
 PANEL, LEGEND = 3.4, 0.5  # inches: height of a line of panels, and of a line of the legend
 
@@ -30,12 +31,17 @@ def panelled(lines: int) -> Figure:
     return Figure(figsize=(13, PANEL * lines + LEGEND), dpi=150, layout="constrained")
 
 
-def titled(axes: Axes, title: str, across: str, unit: str) -> None:
-    """Name a panel and its axes, and give it the grid that all have."""
-    axes.set_title(title, loc="left", fontsize=12)
-    axes.set_xlabel(across)
-    axes.set_ylabel(unit)
-    axes.grid(color=FAINT, linewidth=0.8)
+def titled(axes: Axes, title: str, across: str, unit: str, small: float | None = None) -> None:
+    """Name a panel and its axes, and give it the grid that all have. small: points of its letters on a page as
+    wide as JOURNAL; without it they are as large as `panelled` wants them.
+    """
+    axes.set_title(title, loc="left", fontsize=small or 12, weight="bold" if small else "normal")
+    axes.set_xlabel(across, fontsize=small)
+    axes.set_ylabel(unit, fontsize=small)
+    if small:
+        axes.tick_params(labelsize=small)
+    axes.grid(color=FAINT, linewidth=0.6 if small else 0.8)
+    axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -66,7 +72,7 @@ def captioned(figure: Figure, text: str) -> None:
     """Small print beneath all panels; nothing for no text."""
     if text:
         lines = "\n".join(wrap(text, CAPTION_LETTERS, break_on_hyphens=False))
-        figure.supxlabel(lines, x=0.01, ha="left", fontsize=9, color="#5a6068")
+        figure.supxlabel(lines, x=0.01, ha="left", fontsize=9, color=SOFT)
 
 
 def written(figure: Figure, kind: str) -> bytes:

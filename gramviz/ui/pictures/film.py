@@ -17,6 +17,7 @@ from gramviz.ui.colours import sequential
 from gramviz.ui.curves import TRUNK, look
 from gramviz.ui.exports.maps import Array, MapSet
 from gramviz.ui.exports.painted import coloured
+from gramviz.ui.pictures.files import FAINT, INK, SOFT
 
 FORMATS = ("gif", "webp")
 WIDTH = 1080  # pixels
@@ -24,7 +25,6 @@ EDGE, GAP = 20, 16
 HEAD, FOOT = 64, 58  # pixels: names above the maps; the line of steps beneath
 STAY, MOVE = 900, 60  # milliseconds: at a saved step, and for each picture between two
 BETWEEN = 6  # pictures between two saved steps
-INK, SOFT, FAINT = "#15181b", "#5a6068", "#d5d9dd"
 
 Frame = tuple[float, int]  # step, milliseconds
 

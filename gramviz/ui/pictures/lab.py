@@ -11,14 +11,13 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from gramviz.gram.finding import Chart, Finding
 from gramviz.ui.figures.lab import looks
 from gramviz.ui.findings import verdict_word
-from gramviz.ui.pictures.files import DASHES, FAINT, MARKERS, check_kind, written
+from gramviz.ui.pictures.files import DASHES, INK, JOURNAL, MARKERS, SOFT, check_kind, titled, written
 
-WIDTH, PANEL = 7.2, 2.3  # inches: two columns of a journal; the height of a line of charts
+PANEL = 2.3  # inches: the height of a line of charts
 LINE, LETTERS = 0.14, 138  # inches: a line of text, and how many letters fit into one
 MOST_ACROSS = 3
 MARKED = 24  # points up to which each is marked
 SMALL, LARGE = 6.5, 8.5  # points
-INK, SOFT = "#15181b", "#5a6068"
 BLACKBOARD = "the blackboard\u2019s four patches."
 
 
@@ -48,7 +47,7 @@ def finding_figure(title: str, settings: str, finding: Finding) -> Figure:
     height = head + PANEL * lines + foot
     room = (0.005, foot / height, 0.99, PANEL * lines / height)
     layout = ConstrainedLayoutEngine(rect=room)
-    figure = Figure(figsize=(WIDTH, height), dpi=300, facecolor="white", layout=layout)
+    figure = Figure(figsize=(JOURNAL, height), dpi=300, facecolor="white", layout=layout)
     for index, chart in enumerate(finding.charts, 1):
         _draw(figure.add_subplot(lines, across, index), chart)
     rows = [(title, LARGE, INK, "bold"), *((line, SMALL + 0.5, INK, "normal") for line in said)]
@@ -63,13 +62,7 @@ def finding_figure(title: str, settings: str, finding: Finding) -> Figure:
 
 
 def _draw(axes: Axes, chart: Chart) -> None:
-    axes.set_title("\n".join(wrap(chart.title, 40)), loc="left", fontsize=7, weight="bold")
-    axes.set_xlabel(chart.x_axis, fontsize=SMALL)
-    axes.set_ylabel(chart.y_axis, fontsize=SMALL)
-    axes.tick_params(labelsize=SMALL)
-    axes.grid(color=FAINT, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    titled(axes, "\n".join(wrap(chart.title, 40)), chart.x_axis, chart.y_axis, SMALL)
     axes.set(xscale="log" if chart.log_x else "linear", yscale="log" if chart.log_y else "linear")
     width = 0.8 / max(1, len(chart.lines))
     for index, (line, look) in enumerate(zip(chart.lines, looks(chart.lines), strict=True)):

@@ -11,8 +11,8 @@ from gramviz.errors import InputError
 from gramviz.ui.curves import TRUNK, grouped, look, step_of
 from gramviz.ui.exports.maps import MapSet
 from gramviz.ui.exports.painted import Appearance, bar, panels, similarity_panel
-from gramviz.ui.pictures.files import check_kind, written
-from gramviz.ui.pictures.sheet import EDGE, GAP, WIDTH, Box, Sheet
+from gramviz.ui.pictures.files import JOURNAL, check_kind, written
+from gramviz.ui.pictures.sheet import EDGE, GAP, Box, Sheet
 
 HEAD = 0.32  # inches: names above a map
 MOST_ACROSS = 4
@@ -35,9 +35,9 @@ def maps_figure(maps: MapSet, seen: Appearance, common: Mapping[str, bytes] | No
     """As `maps_picture`, before it is written: the first axes hold the photograph, the next a map each."""
     shown = panels(maps, seen, common or {})
     across = min(MOST_ACROSS, len(shown) + 1)
-    side = (WIDTH - 2 * EDGE - (across - 1) * GAP) / across
+    side = (JOURNAL - 2 * EDGE - (across - 1) * GAP) / across
     # few maps are not blown up beyond what a row of three would have
-    side = min(side, (WIDTH - 2 * EDGE - 2 * GAP) / 3)
+    side = min(side, (JOURNAL - 2 * EDGE - 2 * GAP) / 3)
     tall = side * maps.picture.size[1] / maps.picture.size[0]
     lines = -(-(len(shown) + 1) // across)
     page = Sheet(HEAD * lines + (tall + GAP) * lines, bar(seen), maps.settings())
@@ -79,7 +79,7 @@ def sheet_figure(maps: MapSet) -> Figure:
     left = 1 + len(trunk)
     names = ROW_NAME if arms else 0.0
     across = left + len(steps)
-    side = (WIDTH - 2 * EDGE - (across - 1) * GAP - names) / across
+    side = (JOURNAL - 2 * EDGE - (across - 1) * GAP - names) / across
     tall = side * maps.picture.size[1] / maps.picture.size[0]
     lines = max(1, len(arms))
     seen = Appearance()

@@ -11,15 +11,14 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from gramviz.ui.exports.painted import Bar, Panel, Pixels
+from gramviz.ui.pictures.files import INK, JOURNAL, SOFT
 
-WIDTH = 7.2  # inches: two columns of a journal (183 mm), at 300 dots an inch
 DPI = 300
 EDGE, GAP = 0.08, 0.1  # inches
 FOOT = 0.36  # inches: the scale beneath all
 LINE = 0.125  # inches: a line of the caption
 CAPTION, LETTERS = 6.5, 150  # points, and how many letters fit into a line of them
 PHOTO_SIDE = 768  # pixels: what is shown of a photograph at most
-INK, SOFT = "#15181b", "#5a6068"
 
 Box = tuple[float, float, float, float]  # left, top, width, height in inches
 
@@ -32,7 +31,7 @@ class Sheet:
         lines = wrap(caption, LETTERS, break_on_hyphens=False)
         foot = (FOOT if scale else 0.0) + LINE * len(lines)
         self.height = EDGE + body + foot + EDGE
-        self.figure = Figure(figsize=(WIDTH, self.height), dpi=DPI, facecolor="white")
+        self.figure = Figure(figsize=(JOURNAL, self.height), dpi=DPI, facecolor="white")
         for index, line in enumerate(lines):
             self.write(EDGE, EDGE + body + foot - LINE * (len(lines) - index - 1), line, CAPTION, SOFT)
         self._foot = EDGE + body
@@ -43,9 +42,9 @@ class Sheet:
         """Axes in a box, without lines and ticks."""
         left, top, width, height = box
         place = (
-            left / WIDTH,
+            left / JOURNAL,
             1 - (EDGE + top + height) / self.height,
-            width / WIDTH,
+            width / JOURNAL,
             height / self.height,
         )
         made: Axes = self.figure.add_axes(place)
@@ -98,11 +97,11 @@ class Sheet:
         to_x, to_y = end[0] - 0.03, EDGE + end[1] + end[3] / 2 + 0.02
         turn = from_x + 0.05
         line = np.array([(from_x, from_y), (turn, from_y), (turn, to_y), (to_x, to_y)])
-        line = line / (WIDTH, self.height)
+        line = line / (JOURNAL, self.height)
         self.figure.add_artist(Line2D(line[:, 0], 1 - line[:, 1], color=colour, linewidth=0.9))
 
     def _bar(self, scale: Bar) -> None:
-        width, left = 2.4, WIDTH - EDGE - 2.4
+        width, left = 2.4, JOURNAL - EDGE - 2.4
         axes = self.axes((left, self._foot + 0.03 - EDGE, width, 0.07))
         axes.imshow(scale.table[None], aspect="auto", interpolation="none")
         self.write(left - GAP, self._foot + 0.1, scale.label, CAPTION, INK, ha="right")
@@ -124,7 +123,7 @@ class Sheet:
     ) -> None:
         """Text whose base line is so many inches below the upper edge."""
         self.figure.text(
-            x / WIDTH, 1 - y / self.height, text, fontsize=size, color=colour, ha=ha, weight=weight
+            x / JOURNAL, 1 - y / self.height, text, fontsize=size, color=colour, ha=ha, weight=weight
         )
 
 

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from gramviz.ui.curves import grouped
 from gramviz.ui.exports.painted import Appearance, Panel, Pixels, bar, coloured
 from gramviz.ui.exports.tuned import CURVES, SCREENS, Points, Tuned
-from gramviz.ui.pictures.files import FAINT, check_kind, written
-from gramviz.ui.pictures.sheet import CAPTION, EDGE, GAP, WIDTH, Box, Sheet
+from gramviz.ui.pictures.files import JOURNAL, check_kind, titled, written
+from gramviz.ui.pictures.sheet import CAPTION, EDGE, GAP, Box, Sheet
 
 HEAD, CHART, LABELS = 0.32, 1.7, 0.45  # inches: names above a map; a chart; what its axes and title take
 DASHES = {"teacher": ":", "start": "-.", "tuned": "-", "control": "--"}
@@ -29,7 +29,7 @@ def tuned_figure(tuned: Tuned, photograph: Pixels, caption: str) -> Figure:
     scale = bar(Appearance())
     assert scale is not None, "similarity always has a scale"
     across = len(tuned.screens) + 1
-    side = (WIDTH - 2 * EDGE - (across - 1) * GAP) / across
+    side = (JOURNAL - 2 * EDGE - (across - 1) * GAP) / across
     tall = side * photograph.shape[0] / photograph.shape[1]
     charts = [name for name in CURVES if any(tuned.curves.get(name, {}).values())]
     below = HEAD + tall + GAP
@@ -43,7 +43,7 @@ def tuned_figure(tuned: Tuned, photograph: Pixels, caption: str) -> Figure:
         note = "what it is anchored to" if screen.name == "teacher" else f"step {grouped(screen.step)}"
         sheet.panel(box, Panel(label, note, colour, coloured(screen.cosines, 0, 1, scale.table)))
         sheet.head(box, label, note, colour)
-    wide = (WIDTH - 2 * EDGE) / max(1, len(charts))
+    wide = (JOURNAL - 2 * EDGE) / max(1, len(charts))
     for place, name in enumerate(charts):
         axes = sheet.axes((EDGE + place * wide + 0.5, below + 0.2, wide - 0.6, CHART - 0.1))
         _draw(axes, CURVES[name], tuned.curves[name])
@@ -52,11 +52,7 @@ def tuned_figure(tuned: Tuned, photograph: Pixels, caption: str) -> Figure:
 
 def _draw(axes: Axes, title: str, lines: Mapping[str, Points]) -> None:
     axes.set_axis_on()
-    axes.set_title(title, loc="left", fontsize=7, weight="bold")
-    axes.set_xlabel("step", fontsize=CAPTION)
-    axes.tick_params(labelsize=CAPTION)
-    axes.grid(color=FAINT, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    titled(axes, title, "step", "", CAPTION)
     for name, points in lines.items():
         label, colour = SCREENS[name]
         x, y = zip(*points, strict=True) if points else ((), ())
