@@ -13,7 +13,11 @@ from tests.browser.visitor import INFO, bound, expected, noise, png
 pytestmark = pytest.mark.browser
 
 SHOWN = [key for key, info in INFO.items() if info.shown]
-SETTLE = "() => new Promise((done) => setTimeout(done, 600))"
+# what was done is in the address soon, later where the page is busy: as soon as nothing is left to be said
+SETTLE = """() => new Promise((done) => {
+    const look = () => (Object.keys(window.gramvizUnsaid.parts).length ? setTimeout(look, 50) : done());
+    setTimeout(look, 600);
+})"""
 
 
 def said(visitor):
