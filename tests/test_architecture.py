@@ -30,6 +30,7 @@ DOORS = {
     "threading": ("serving/",),
     "concurrent": ("serving/",),
     "ray": ("serving/",),
+    "spaces": ("serving/",),
     "plotly": ("ui/figures/",),
     "matplotlib": ("ui/pictures/",),
 }

@@ -1,8 +1,9 @@
-"""Who computes, by the settings: this process, or a Ray cluster, whose code is imported only when asked for."""
+"""Who computes, by the settings: this process, or what is imported only when it is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gramviz.checkpoints.manifest import CheckpointStore
@@ -16,9 +17,16 @@ from gramviz.serving.settings import Settings
 def compute_for(
     settings: Settings, store: CheckpointStore, results: ByteCache[Any], monitor: Monitor
 ) -> Compute:
-    """Who computes, by the settings. Raises ConfigError where Ray is wanted and not installed, or does not fit."""
-    makers: dict[str, Callable[..., Compute]] = {"local": LocalCompute, "ray": _over_ray}
-    return makers[settings.engine](store, settings, results, monitor)
+    """Who computes, by the settings. Raises ConfigError where what is wanted is not installed, or does not fit."""
+    makers: dict[str, Callable[..., Compute]] = {"local": LocalCompute, "ray": _over_ray, "zero": _lent}
+    return makers[chosen(settings.engine, os.environ)](store, settings, results, monitor)
+
+
+def chosen(engine: str, environment: Mapping[str, str]) -> str:
+    """The engine of that name; for "auto", "zero" where a Space says that it runs on ZeroGPU, else "local"."""
+    if engine != "auto":
+        return engine
+    return "zero" if environment.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true") else "local"
 
 
 def _over_ray(
@@ -31,3 +39,13 @@ def _over_ray(
             "the engine is 'ray', but Ray is not installed; pip install 'ray[serve]' or use 'local'"
         ) from error
     return RayCompute(store, settings, results, monitor)
+
+
+def _lent(store: CheckpointStore, settings: Settings, results: ByteCache[Any], monitor: Monitor) -> Compute:
+    try:
+        from gramviz.serving.zero_compute import ZeroCompute
+    except ImportError as error:
+        raise ConfigError(
+            "the engine is 'zero', but spaces is not installed; pip install spaces or use 'local'"
+        ) from error
+    return ZeroCompute(store, settings, results, monitor)

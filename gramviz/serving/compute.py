@@ -63,6 +63,10 @@ class Compute(Protocol):
     def notice(self) -> str:
         """What a visitor should know of it now in one sentence, such as that the device was lost; "" for nothing."""
 
+    @property
+    def terms(self) -> str:
+        """What a visitor should know before they start a fine-tune, in sentences; "" for nothing."""
+
     def submit(self, task: Task, line: str, deadline: float | None) -> Future[Any]:
         """A future of the task's result, shared with everyone who asks for an equal one before it is done.
 
@@ -116,6 +120,11 @@ class LocalCompute:
         """See `Compute`."""
         return self.workshop.lost
 
+    @property
+    def terms(self) -> str:
+        """See `Compute`."""
+        return ""
+
     def submit(self, task: Task, line: str, deadline: float | None = None) -> Future[Any]:
         """See `Compute`."""
         return self._scheduler.submit(
@@ -135,9 +144,9 @@ class LocalCompute:
         """See `Compute`."""
         return self._scheduler.position(future)
 
-    def finetune(self, job: FinetuneJob, line: str) -> LocalRun:
-        """See `Compute`."""
-        return LocalRun(self._scheduler, self.workshop, job, line)
+    def finetune(self, job: FinetuneJob, line: str, saved: Saved | None = None) -> LocalRun:
+        """See `Compute`. saved: go on from there."""
+        return LocalRun(self._scheduler, self.workshop, job, line, saved)
 
     def status(self) -> dict[str, float]:
         """See `Compute`."""
@@ -163,9 +172,12 @@ class LocalCompute:
 class LocalRun:
     """A fine-tune on the scheduler's thread, step by step between inference."""
 
-    def __init__(self, scheduler: Scheduler, workshop: Workshop, job: FinetuneJob, line: str) -> None:
+    def __init__(
+        self, scheduler: Scheduler, workshop: Workshop, job: FinetuneJob, line: str, saved: Saved | None
+    ) -> None:
         self._stopped = False
-        self._stream = scheduler.stream(partial(surviving, workshop, job, lambda: self._stopped), line=line)
+        made = partial(surviving, workshop, job, lambda: self._stopped, saved)
+        self._stream = scheduler.stream(made, line=line)
         self.next = self._stream.next
         self.resume = self._stream.resume
         self.pause = self._stream.pause
@@ -187,9 +199,10 @@ class LocalRun:
         self._stream.resume()
 
 
-def surviving(workshop: Workshop, job: FinetuneJob, stopped: Callable[[], bool]) -> Iterator[Event | Sight]:
+def surviving(
+    workshop: Workshop, job: FinetuneJob, stopped: Callable[[], bool], saved: Saved | None = None
+) -> Iterator[Event | Sight]:
     """The events of a job on the workshop's device; where that is lost, from the last saved state on the CPU."""
-    saved: Saved | None = None
     while True:
         try:
             for event in finetune(job, workshop.device, saved, stopped):

@@ -76,6 +76,11 @@ class Engine:
         """What visitors should know of the service now in one sentence; "" for nothing."""
         return self._compute.notice
 
+    @property
+    def terms(self) -> str:
+        """What a visitor should know before they start a fine-tune, in sentences; "" for nothing."""
+        return self._compute.terms
+
     def healthy(self, timeout: float) -> bool:
         """Whether a computation of no cost comes back within `timeout` seconds."""
         return self._compute.healthy(timeout)

@@ -24,7 +24,8 @@ from gramviz.serving.cluster import Cluster
 from gramviz.serving.luggage import Luggage
 from gramviz.serving.monitoring import Monitor
 from gramviz.serving.outbox import Outbox
-from gramviz.serving.ray_finetune import RayRun, Runs
+from gramviz.serving.ray_finetune import RayRun
+from gramviz.serving.runs import Runs
 from gramviz.serving.settings import Settings
 from gramviz.serving.tasks import Task, features_task
 from gramviz.training.finetune import FinetuneJob
@@ -65,6 +66,11 @@ class RayCompute:
         if not self._retrying:
             return ""
         return "A machine of the cluster was lost; what it was computing is computed again on another."
+
+    @property
+    def terms(self) -> str:
+        """See `Compute`."""
+        return ""
 
     def submit(self, task: Task, line: str, deadline: float | None = None) -> Future[Any]:
         """See `Compute`."""

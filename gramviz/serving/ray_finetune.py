@@ -1,4 +1,4 @@
-"""Fine-tunes on a Ray cluster: each on a bench of its own, read by a thread, and taken up elsewhere where it is lost.
+"""Fine-tunes on a Ray cluster: each on a bench of its own, and taken up elsewhere where it is lost.
 
 Reading less is pausing: a bench makes two events more and waits.
 """
@@ -16,72 +16,15 @@ from ray.exceptions import RayError, RayTaskError
 
 from gramviz.errors import BusyError
 from gramviz.serving.cluster import Cluster
-from gramviz.serving.streams import Stream, Streams
+from gramviz.serving.runs import Runs, fresh
 from gramviz.serving.watching import Sight
-from gramviz.training.finetune import Ended, Event, FinetuneJob, Saved, Stepped
+from gramviz.training.finetune import Ended, Event, FinetuneJob, Saved
 
 AHEAD = 2  # events that a bench makes before they are read
 # So often one may be lost before it comes to a newer saved state; then it is given up.
 LOSSES = 3
 
 log = logging.getLogger(__name__)
-
-
-class Runs:
-    """The fine-tunes that run, each with a thread that reads it, and those that wait for a place."""
-
-    def __init__(self, room: int, queue: int) -> None:
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
-        self._desk = Streams(room, queue, self._lock, self._wake)
-        self._readers: dict[Stream[Any], threading.Thread] = {}
-        self._closed = False
-
-    def open(self, factory: Callable[[], Iterator[Any]], line: str) -> Stream[Any]:
-        """A stream that is read as soon as there is a place. Raises BusyError."""
-        with self._lock:
-            if self._closed:
-                raise BusyError("The service is shutting down; please try again later.")
-            return self._desk.open(factory, line)
-
-    def status(self) -> dict[str, float]:
-        """Numbers for a look at the load."""
-        with self._lock:
-            return {"streams_running": len(self._desk.running), "streams_waiting": len(self._desk.waiting)}
-
-    def close(self) -> None:
-        """End all; returns when every thread has ended."""
-        with self._lock:
-            self._closed = True
-            for stream in (*self._desk.waiting, *self._desk.running):
-                stream.close()
-            readers = list(self._readers.values())
-        for reader in readers:
-            reader.join()
-
-    def _wake(self) -> None:
-        for stream in self._desk.running:
-            if stream not in self._readers:
-                name = "gramviz-finetune"
-                reader = threading.Thread(target=self._read, args=(stream,), name=name, daemon=True)
-                self._readers[stream] = reader
-                reader.start()
-        self._changed.notify_all()
-
-    def _read(self, stream: Stream[Any]) -> None:
-        """One stream, event by event, to its end."""
-        desk = self._desk
-        while True:
-            with self._lock:
-                self._changed.wait_for(
-                    lambda: stream in desk.ready() or stream in desk.leaving() or stream not in desk.running
-                )
-                if stream not in desk.running:
-                    del self._readers[stream]
-                    self._wake()  # its place went to another
-                    return
-                leaving = stream in desk.leaving()
-            (desk.shut if leaving else desk.step)(stream)
 
 
 class RayRun:
@@ -192,17 +135,3 @@ class Remote:
         if self.bench is not None:
             ray.kill(self.bench)
             self.bench = None
-
-
-def fresh(event: Any, told: dict[tuple[type, str], int]) -> bool:
-    """Whether the reader has not been told of it before; another machine makes again what came after the last saved
-    state. `told`: the newest step by kind and arm.
-    """
-    if not isinstance(event, Stepped | Sight):
-        return True
-    step = event.report.step if isinstance(event, Stepped) else event.step
-    key = (type(event), event.arm)
-    if step <= told.get(key, -1):
-        return False
-    told[key] = step
-    return True

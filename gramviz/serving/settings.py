@@ -97,7 +97,12 @@ class Settings:
     finetunes: int = _number(2, 0, 64, "", "fine-tunes that run at once")
     finetune_queue: int = _number(16, 0, 10_000, "", "fine-tunes that may wait for a place")
     finetune_seconds: int = _number(600, 1, 86_400, "s", "work that one fine-tune may take")
-    engine: str = _word("local", ("local", "ray"), "`local` computes in this process, `ray` on a Ray cluster")
+    engine: str = _word(
+        "auto",
+        ("auto", "local", "ray", "zero"),
+        "`local` computes in this process, `ray` on a Ray cluster, `zero` fine-tunes on GPUs that ZeroGPU lends; "
+        "`auto` takes `zero` on such a Space, else `local`",
+    )
     replicas: int = _number(
         0, 0, 10_000, "", "replicas of the `ray` engine; 0 lets their number follow the load"
     )

@@ -50,9 +50,11 @@ DIGITS = 5  # significant, of what is drawn
 LOSSES = ("gram", "dino", "ibot", "koleo")
 
 
-def tuner(checkpoints: Sequence[CheckpointInfo], presets: Sequence[Preset]) -> gr.HTML:
+def tuner(checkpoints: Sequence[CheckpointInfo], presets: Sequence[Preset], terms: str = "") -> gr.HTML:
     """The component. It says `stop`, then `input` with {token, plan, place, files} to start a fine-tune, and `select`
     with {token, action, number, index, id} for everything else; its value is what `Progress.as_value` gives.
+
+    terms: what a visitor should know before they start one.
     """
     config = {
         "arms": arms_config(),
@@ -64,6 +66,7 @@ def tuner(checkpoints: Sequence[CheckpointInfo], presets: Sequence[Preset]) -> g
             for p in presets
         ],
         "losses": LOSSES,
+        "terms": terms,
         "mostImages": MOST_IMAGES,
     }
     return web_component(

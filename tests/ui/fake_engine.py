@@ -88,6 +88,7 @@ class FakeEngine:
         self.refusal = ""  # what a fine-tune is refused with
         self.left: list[str] = []  # visitors who have gone
         self.settings = Settings(device="cpu", fetch="any")
+        self.terms = ""  # what is said before a fine-tune
 
     def read(self, source: bytes | Path) -> Picture:
         return read_picture(source)

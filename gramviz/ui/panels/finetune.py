@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 def finetune_panel(page: gr.Blocks, engine: Engine, files: Files, choice: gr.HTML) -> None:
     """Add the panel to `page`, inside whose context it is called. It watches the picture that `choice` has."""
-    view, reply = tuner(engine.checkpoints(), engine.presets()), replies()
+    view, reply = tuner(engine.checkpoints(), engine.presets(), engine.terms), replies()
 
     def run(value: Any, event: gr.EventData, request: gr.Request) -> Iterator[dict[str, Any]]:
         yield from tuned(engine, value, event._data, visitor_of(request), files)

@@ -1,6 +1,7 @@
 // The tuner's beginning: everything it is made of is there.
 
 root.classList.add("gv-empty");
+setText(find(".gv-terms"), config.terms);
 showBar(find(".gv-bar"), table, TICKS);
 standAs(addressed());
 showStatus();
