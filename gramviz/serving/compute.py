@@ -144,9 +144,9 @@ class LocalCompute:
         """See `Compute`."""
         return self._scheduler.position(future)
 
-    def finetune(self, job: FinetuneJob, line: str, saved: Saved | None = None) -> LocalRun:
-        """See `Compute`. saved: go on from there."""
-        return LocalRun(self._scheduler, self.workshop, job, line, saved)
+    def finetune(self, job: FinetuneJob, line: str) -> LocalRun:
+        """See `Compute`."""
+        return LocalRun(self._scheduler, self.workshop, job, line)
 
     def status(self) -> dict[str, float]:
         """See `Compute`."""
@@ -172,12 +172,9 @@ class LocalCompute:
 class LocalRun:
     """A fine-tune on the scheduler's thread, step by step between inference."""
 
-    def __init__(
-        self, scheduler: Scheduler, workshop: Workshop, job: FinetuneJob, line: str, saved: Saved | None
-    ) -> None:
+    def __init__(self, scheduler: Scheduler, workshop: Workshop, job: FinetuneJob, line: str) -> None:
         self._stopped = False
-        made = partial(surviving, workshop, job, lambda: self._stopped, saved)
-        self._stream = scheduler.stream(made, line=line)
+        self._stream = scheduler.stream(partial(surviving, workshop, job, lambda: self._stopped), line=line)
         self.next = self._stream.next
         self.resume = self._stream.resume
         self.pause = self._stream.pause
@@ -199,10 +196,9 @@ class LocalRun:
         self._stream.resume()
 
 
-def surviving(
-    workshop: Workshop, job: FinetuneJob, stopped: Callable[[], bool], saved: Saved | None = None
-) -> Iterator[Event | Sight]:
+def surviving(workshop: Workshop, job: FinetuneJob, stopped: Callable[[], bool]) -> Iterator[Event | Sight]:
     """The events of a job on the workshop's device; where that is lost, from the last saved state on the CPU."""
+    saved: Saved | None = None
     while True:
         try:
             for event in finetune(job, workshop.device, saved, stopped):

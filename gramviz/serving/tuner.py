@@ -72,9 +72,9 @@ class Tuning:
 
     def stop(self, now: float) -> None:
         """End with what there is."""
+        self.run.stop()  # before it goes on from a pause, so that no further step begins
         self.resume(now)
         self.stopped = True
-        self.run.stop()
 
     def close(self) -> None:
         """End at once."""

@@ -11,12 +11,12 @@ from typing import Any
 
 from gramviz.checkpoints.manifest import CheckpointStore
 from gramviz.serving.cache import ByteCache
-from gramviz.serving.compute import LocalCompute, LocalRun
+from gramviz.serving.compute import LocalCompute
 from gramviz.serving.monitoring import Monitor
 from gramviz.serving.runs import Runs
 from gramviz.serving.settings import Settings
 from gramviz.serving.zero_finetune import SLICE, ZeroRun
-from gramviz.training.finetune import FinetuneJob, Saved
+from gramviz.training.finetune import FinetuneJob
 
 
 class ZeroCompute:
@@ -46,11 +46,7 @@ class ZeroCompute:
 
     def finetune(self, job: FinetuneJob, line: str) -> ZeroRun:
         """See `Compute`."""
-
-        def on_cpu(job: FinetuneJob, saved: Saved | None) -> LocalRun:
-            return self._local.finetune(job, line, saved)
-
-        return ZeroRun(self._runs, job, line, on_cpu)
+        return ZeroRun(self._runs, job, line)
 
     def status(self) -> dict[str, float]:
         """See `Compute`."""
