@@ -3,7 +3,7 @@ VENV   := .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
-DEV    := pytest hypothesis ruff mypy playwright axe-playwright-python "ray[serve]>=2.60,<3" "gradio[mcp]" "setuptools>=77" wheel
+DEV    := pytest hypothesis ruff mypy playwright axe-playwright-python "ray[serve]>=2.60,<3" "gradio[mcp]" spaces "setuptools>=77" wheel
 
 .PHONY: run test lint bench clean
 

@@ -2,13 +2,18 @@
 
 import contextvars
 import dataclasses
+import json
+import os
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from gramviz.checkpoints.files import load_tensors
 from gramviz.errors import ConfigError
 from gramviz.serving.backends import chosen
 from gramviz.serving.engine import Engine
@@ -17,7 +22,7 @@ from gramviz.serving.settings import Settings
 from gramviz.serving.tuning import Finished, Frame, TuneRequest
 from gramviz.vit.images import picture_from_array
 from tests.serving.zero_stand_in import VISITOR, Lender
-from tests.stores import make_store
+from tests.stores import add_heads, make_store
 
 PLAN = Plan(start="tiny-plain-2000", teacher="tiny-trunk-300", images="picture", steps=24, batch=2, rate=1e-3)
 OURS = ("gramviz.serving.zero_compute", "gramviz.serving.zero_finetune")
@@ -229,3 +234,32 @@ def test_a_space_says_where_it_runs(make, monkeypatch):
         monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(ConfigError, match="spaces is not installed"):
         make()
+
+
+def test_over_the_real_package_it_is_the_same(make, tmp_path):
+    """Its own forks, queues and patched torch; only its device API is a stub, and no GPU is there to be taken."""
+    pytest.importorskip("spaces")
+    folder = tmp_path / "real"
+    with (tmp_path / "log").open("w") as log:
+        root = Path(__file__).resolve().parents[2]
+        command = [sys.executable, "-m", "tests.serving.real_zero", str(folder)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+        run = subprocess.run(command, cwd=root, env=environment, stdout=log, stderr=log, timeout=300)
+    assert run.returncode == 0, (tmp_path / "log").read_text()[-3000:]
+    seen = json.loads((folder / "seen.json").read_text())
+    assert (seen["engine"], seen["patched"]) == ("ZeroCompute", True)
+    assert (seen["sentence"], seen["steps"]) == ("Finished all 24 steps.", list(range(1, 25)))
+    # one process for all three slices: a worker that is idle is used again
+    assert seen["calls"] == [
+        "/startup-report",
+        "/schedule",
+        "/allow",
+        "/release",
+        *["/schedule", "/release"] * 2,
+    ]
+    assert all("durationSeconds=15" in path for path in seen["asked"])
+    assert (seen["views"], all(seen["cards"])) == (4, True)
+    engine = make("local")
+    add_heads(tmp_path, "tiny-plain-2000")
+    list(engine.finetune(request(), "ann"))
+    assert equal(load_tensors(folder / "mine.safetensors")[0], weights(engine))
