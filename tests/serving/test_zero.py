@@ -1,5 +1,6 @@
 """Fine-tunes on lent GPUs, over a stand-in that forks and keeps ZeroGPU's rules: the same weights, come what may."""
 
+import asyncio
 import contextvars
 import dataclasses
 import json
@@ -7,11 +8,13 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from gradio.context import LocalContext
 
 from gramviz.checkpoints.files import load_tensors
 from gramviz.errors import ConfigError
@@ -20,9 +23,12 @@ from gramviz.serving.engine import Engine
 from gramviz.serving.plans import Plan
 from gramviz.serving.settings import Settings
 from gramviz.serving.tuning import Finished, Frame, TuneRequest
+from gramviz.ui.tuner import plan_values
 from gramviz.vit.images import picture_from_array
+from tests.load.http import Pages, Visitor
 from tests.serving.zero_stand_in import VISITOR, Lender
 from tests.stores import add_heads, make_store
+from tests.ui.live import serving
 
 PLAN = Plan(start="tiny-plain-2000", teacher="tiny-trunk-300", images="picture", steps=24, batch=2, rate=1e-3)
 OURS = ("gramviz.serving.zero_compute", "gramviz.serving.zero_finetune")
@@ -200,6 +206,22 @@ def test_a_gpu_that_is_taken_back_later_costs_no_step_that_was_saved(lender, mak
     assert updates[-1].sentence.endswith("from step 10 on it was computed on a CPU.")
     assert steps_of(updates) == list(range(1, 25))
     assert equal(weights(engine), reference)
+
+
+async def tune_over_http(address):
+    """A visitor's session, and the last that they are told of a fine-tune."""
+    async with Visitor(Pages.read(address)) as visitor:
+        choice = visitor.choice([PLAN.start], sample="coffee", patches=14)
+        told = [value async for value in visitor.tune(choice, plan_values(PLAN))]
+        return visitor.session, told[-1]
+
+
+def test_the_quota_is_that_of_whose_request_it_is(lender, make, tmp_path):
+    lender.who = lambda: LocalContext.request.get(None).session_hash  # where `spaces` looks for it
+    with serving(make(), tmp_path / "files") as address, ThreadPoolExecutor(1) as apart:
+        session, last = apart.submit(asyncio.run, tune_over_http(address)).result()
+    assert last["finished"]["sentence"] == "Finished all 24 steps."
+    assert [visitor for visitor, _ in lender.calls] == [session]
 
 
 def test_who_leaves_gives_the_gpu_back(lender, make):
