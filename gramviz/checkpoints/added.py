@@ -39,6 +39,7 @@ MOST_STEPS = 200  # of a run
 # costs time, and sides of images and patches memory, before there are any.
 MOST: Mapping[str, int] = {"depth": 64, "img_size": 2048, "patch_size": 64}
 MOST_NUMBER = 65_536  # of any other
+ENLARGED = 2**24  # parameters that timm may add where it resamples positions for another grid
 _NAME = re.compile(r"[\w][\w.-]{0,99}")
 _NUMBER = re.compile(r"\d+")
 
@@ -170,13 +171,17 @@ def fitting_weights(config: NetworkConfig, tensors: Mapping[str, Tensor], what: 
     is missing, of another shape, or not finite.
     """
     try:
-        with torch.device(
-            "meta"
-        ):  # shapes are enough, and no memory goes to a network that nobody has weights of
+        # shapes are enough, and no memory goes to a network that nobody has weights of
+        with torch.device("meta"):
             network = create_backbone(config).network
     except ConfigError as error:
         raise CheckpointError(f"{what} cannot be shown: {error}") from error
     wanted = network.state_dict()
+    given, needed = (sum(value.numel() for value in each.values()) for each in (tensors, wanted))
+    if needed > 2 * given + ENLARGED:
+        raise CheckpointError(
+            f"{config.architecture} as {what} has it has {needed:,} parameters, and the file only {given:,}."
+        )
     found = dict(tensors)
     if found.keys() != wanted.keys() or any(found[name].shape != wanted[name].shape for name in wanted):
         found = _converted(network, found, what)

@@ -402,8 +402,17 @@ def test_a_configuration_that_would_cost_too_much_is_refused(architecture, optio
 
 def test_weights_are_held_to_the_shapes_of_a_network_that_takes_no_memory():
     config = NetworkConfig("vit_tiny_patch16_224", {"embed_dim": 32768, "num_heads": 8, "depth": 64})
-    with pytest.raises(CheckpointError, match=r"needs|not laid out"):  # 800 billion parameters
+    with pytest.raises(CheckpointError, match=r"has 8\d\d,\d+,\d+,\d+ parameters, and the file only 32,768"):
         fitting_weights(config, {"norm.weight": torch.ones(32768)}, "mine")
+
+
+def test_positions_are_not_enlarged_beyond_measure():
+    small = create_backbone(NetworkConfig("vit_tiny_patch16_224", {**SMALL, "patch_size": 2}))
+    grid = NetworkConfig("vit_tiny_patch16_224", {**SMALL, "patch_size": 2, "img_size": 2048})
+    with pytest.raises(CheckpointError, match="parameters, and the file only"):  # 1024 x 1024 positions
+        fitting_weights(grid, small.network.state_dict(), "mine")
+    some = NetworkConfig("vit_tiny_patch16_224", {**SMALL, "patch_size": 2, "img_size": 64})
+    assert fitting_weights(some, small.network.state_dict(), "mine")["pos_embed"].shape == (1, 1025, 48)
 
 
 # ---- runs of other programs
