@@ -18,7 +18,7 @@ from typing import Any
 from gramviz.checkpoints.added import Source, check_size, network_of, open_with_added
 from gramviz.checkpoints.hub import Offer, offer_of
 from gramviz.checkpoints.manifest import CheckpointInfo, CheckpointStore
-from gramviz.checkpoints.own import own_model
+from gramviz.checkpoints.own import OwnCheckpoint, own_model
 from gramviz.checkpoints.zoo import told_of
 from gramviz.errors import BusyError, GramvizError, InputError
 from gramviz.gram.finding import Finding
@@ -261,15 +261,7 @@ class Engine:
         with self._refusals():
             check_size(source.nbytes, self.settings.model_mib * MIB)
             with self._visitors.places(visitor, 1, source.nbytes) as keep:
-                tensors, taken = source.tensors(), {info.run for info in self.checkpoints(visitor)}
-                own = own_model(
-                    free_name(source.name, taken),
-                    source.config,
-                    tensors,
-                    number=self._visitors.number(visitor),
-                    licence=licence,
-                    title=title,
-                )
+                own = self._own_model(visitor, source, licence, title)
                 keep([own])
         return own.info
 
@@ -291,7 +283,8 @@ class Engine:
         """
         offer = self.offer(name)
         licence, title = told_of(offer.name, offer.repository, offer.licence)
-        with self._refusals(), closing(fetched(offer)) as download:
+        room = self._visitors.places(visitor, 1, offer.size)  # before anything is fetched in vain
+        with self._refusals(), room as keep, closing(fetched(offer)) as download:
             for found in download:
                 if isinstance(found, int):
                     yield found, offer.size
@@ -300,7 +293,9 @@ class Engine:
                 yield offer.size, offer.size
                 network = network_of(config.read_bytes(), offer.repository)
                 source = Source(offer.name.rpartition("/")[2], network, weights)
-                yield self.add_model(visitor, source, licence=licence, title=title)
+                own = self._own_model(visitor, source, licence, title)
+                keep([own])
+                yield own.info
 
     def forget(self, visitor: str, checkpoint_id: str) -> None:
         """Drop one of the visitor's own checkpoints. Raises as `download`."""
@@ -309,6 +304,17 @@ class Engine:
     def leave(self, visitor: str) -> None:
         """The visitor has gone: their fine-tunes are stopped and their checkpoints dropped."""
         self._tuner.leave(visitor)
+
+    def _own_model(self, visitor: str, source: Source, licence: str, title: str) -> OwnCheckpoint:
+        taken = {info.run for info in self.checkpoints(visitor)}
+        return own_model(
+            free_name(source.name, taken),
+            source.config,
+            source.tensors(),
+            number=self._visitors.number(visitor),
+            licence=licence,
+            title=title,
+        )
 
     # ---- asking
 

@@ -174,6 +174,16 @@ def test_a_fetched_model_has_the_features_of_plain_timm(make, hub, tmp_path):
     np.testing.assert_allclose(mine.numpy(), again.numpy(), atol=2e-5)
 
 
+def test_nothing_is_fetched_for_who_has_no_place_left(make, hub):
+    hub.repositories[f"timm/{LISTED}"] = timm_repository()[0]
+    engine = make()
+    for _ in range(4):
+        add(engine)
+    with pytest.raises(InputError, match="You can have 4 checkpoints"):
+        list(engine.fetch_model("ann", LISTED))
+    assert all("/resolve/" not in line for line in hub.asked)
+
+
 def test_a_visitor_who_goes_breaks_the_download_off(monkeypatch):
     began, ended = threading.Event(), threading.Event()
 
