@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextvars
 import logging
 import math
-import multiprocessing
 import shutil
 import tempfile
 import threading
@@ -22,7 +21,6 @@ import spaces
 import torch
 
 from gramviz.serving.runs import Runs, fresh
-from gramviz.serving.settings import processors
 from gramviz.serving.slices import END, REST, STOP, anew, as_arrays, as_tensors, packed_job, sliced
 from gramviz.serving.watching import Sight
 from gramviz.training.finetune import Ended, Event, FinetuneJob, Saved
@@ -46,8 +44,7 @@ def asked_seconds(packed: dict[str, Any], saved: Any, wishes: str, seconds: floa
 @spaces.GPU(duration=asked_seconds)
 def lent_slice(packed: dict[str, Any], saved: Any, wishes: str, seconds: float) -> Generator[Any, None, None]:
     """`slices.sliced` on the lent GPU."""
-    if multiprocessing.parent_process() is not None:
-        torch.set_num_threads(1)  # a forked process must not wait for threads that only its parent has
+    torch.set_num_threads(1)  # a forked process must not wait for threads that only its parent has
     yield from sliced(packed, saved, wishes, seconds)
 
 
@@ -78,8 +75,9 @@ def inside(context: contextvars.Context, items: Generator[Any, None, None]) -> G
 class ZeroRun:
     """A fine-tune in slices; see `Run`."""
 
-    def __init__(self, runs: Runs, job: FinetuneJob, line: str) -> None:
-        self._slices = Slices(job)
+    def __init__(self, runs: Runs, job: FinetuneJob, line: str, threads: int) -> None:
+        """threads: to compute with where no GPU is lent."""
+        self._slices = Slices(job, threads)
         self._stream = runs.open(self._slices.events, line)
         self.next = self._stream.next
 
@@ -117,8 +115,8 @@ class ZeroRun:
 class Slices:
     """The slices of one fine-tune, one after another."""
 
-    def __init__(self, job: FinetuneJob) -> None:
-        self._job = job
+    def __init__(self, job: FinetuneJob, threads: int) -> None:
+        self._job, self._threads = job, threads
         # Of the visitor's request, and kept to the end: Gradio's page sends what a quota is found by with events that
         # wait in its queue, as the one that begins a fine-tune does, and not with a click on "resume".
         self._context = contextvars.copy_context()
@@ -203,7 +201,7 @@ class Slices:
         if lent:
             items = lent_slice(packed, as_arrays(saved), folder, slice_seconds(self._job, saved))
             return map(as_tensors, inside(self._context, items))
-        return map(as_tensors, anew(packed, as_arrays(saved), folder, max(1, processors() - 1)))
+        return map(as_tensors, anew(packed, as_arrays(saved), folder, self._threads))
 
     def _wish(self, wish: str) -> None:
         with self._lock:

@@ -48,6 +48,7 @@ def lender(monkeypatch):
     """Stands for `spaces`; what has imported it before or after is imported anew."""
     lender = Lender()
     monkeypatch.setitem(sys.modules, "spaces", lender.module())
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     for name in OURS:
         monkeypatch.delitem(sys.modules, name, raising=False)
     yield lender
@@ -261,6 +262,10 @@ def test_a_space_says_where_it_runs(make, monkeypatch):
     monkeypatch.setitem(sys.modules, "spaces", None)
     for name in OURS:
         monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
+    with pytest.raises(ConfigError, match="this is no ZeroGPU Space"):
+        make()
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     with pytest.raises(ConfigError, match="spaces is not installed"):
         make()
 
@@ -278,13 +283,13 @@ def test_over_the_real_package_it_is_the_same(make, tmp_path):
     seen = json.loads((folder / "seen.json").read_text())
     assert (seen["engine"], seen["patched"]) == ("ZeroCompute", True)
     assert (seen["sentence"], seen["steps"]) == ("Finished all 24 steps.", list(range(1, 25)))
-    # one process for all three slices: a worker that is idle is used again
+    # a slice for each step, and one process for all: a worker that is idle is used again
     assert seen["calls"] == [
         "/startup-report",
         "/schedule",
         "/allow",
         "/release",
-        *["/schedule", "/release"] * 2,
+        *["/schedule", "/release"] * 23,
     ]
     assert all("durationSeconds=15" in path for path in seen["asked"])
     assert (seen["views"], all(seen["cards"])) == (4, True)
