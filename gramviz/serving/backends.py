@@ -26,7 +26,12 @@ def chosen(engine: str, environment: Mapping[str, str]) -> str:
     """The engine of that name; for "auto", "zero" where a Space says that it runs on ZeroGPU, else "local"."""
     if engine != "auto":
         return engine
-    return "zero" if environment.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true") else "local"
+    return "zero" if on_zero_gpu(environment) else "local"
+
+
+def on_zero_gpu(environment: Mapping[str, str]) -> bool:
+    """Whether this is a ZeroGPU Space, as the package `spaces` reads it."""
+    return environment.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 
 
 def _over_ray(
@@ -42,6 +47,10 @@ def _over_ray(
 
 
 def _lent(store: CheckpointStore, settings: Settings, results: ByteCache[Any], monitor: Monitor) -> Compute:
+    if not on_zero_gpu(os.environ):
+        raise ConfigError(
+            "the engine is 'zero', but this is no ZeroGPU Space: SPACES_ZERO_GPU is not true; use 'auto' or 'local'"
+        )
     try:
         from gramviz.serving.zero_compute import ZeroCompute
     except ImportError as error:

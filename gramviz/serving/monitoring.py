@@ -86,7 +86,7 @@ def resident_bytes() -> float:
 
 
 def device_bytes() -> float:
-    """Memory that torch has on CUDA, in bytes; 0 without one."""
+    """Memory that torch has on CUDA, in bytes; 0 where it has not begun to use one."""
     import torch
 
-    return float(torch.cuda.memory_reserved()) if torch.cuda.is_available() else 0.0
+    return float(torch.cuda.memory_reserved()) if torch.cuda.is_initialized() else 0.0

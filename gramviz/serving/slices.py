@@ -23,25 +23,31 @@ from gramviz.serving.settings import choose_device
 from gramviz.serving.watching import Sight, watched
 from gramviz.training.finetune import Ended, FinetuneJob, Saved, finetune
 
-SAVE = 10  # steps between two states of which the last one of a slice is kept
 STOP, REST, END = "stop", "rest", "end"  # what is wished of a slice: the file of that name is there
 
 
 def sliced(
     packed: dict[str, Any], saved: Any, wishes: str, seconds: float, device: str = "auto"
 ) -> Generator[Any, None, None]:
-    """Events of a job, as `as_arrays` gives them, for about `seconds`; where more is to do then, a Saved is the last.
+    """Events of a job, as `as_arrays` gives them, for `seconds` and the step at work; where more is to do then, a
+    Saved is the last.
 
     packed: what `packed_job` gives; saved: a Saved to go on from, or None. wishes: a folder in which STOP (end with
     what there is), REST (a Saved, and an end) or END (just end) may appear as files.
     """
-    began, wished = time.monotonic(), Path(wishes)
+    until, wished = time.monotonic() + seconds, Path(wishes)
     job = FinetuneJob(**as_tensors(packed))
-    job = replace(job, save_steps=min(job.save_steps, SAVE))
-    for event in finetune(job, choose_device(device), as_tensors(saved), (wished / STOP).exists):
+    # A state is several copies of the network: none is made but the one to go on from.
+    job = replace(job, save_steps=job.config.steps)
+
+    def over() -> bool:
+        return time.monotonic() >= until or (wished / REST).exists()
+
+    stopped = (wished / STOP).exists
+    for event in finetune(job, choose_device(device), as_tensors(saved), stopped, saving=over):
         if (wished / END).exists():
             return
-        if isinstance(event, Saved) and ((wished / REST).exists() or time.monotonic() - began > seconds):
+        if isinstance(event, Saved):
             yield as_arrays(event)
             return
         for one in watched(event):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from gramviz.checkpoints.manifest import CheckpointStore
 from gramviz.serving.cache import ByteCache
 from gramviz.serving.compute import LocalCompute
@@ -27,6 +29,7 @@ class ZeroCompute:
     ) -> None:
         # the page's process only seems to have a GPU there
         self._local = LocalCompute(store, replace(settings, device="cpu"), results, monitor)
+        self._threads = torch.get_num_threads()  # as the settings have it, on this machine
         self._runs = Runs(settings.finetunes, settings.finetune_queue)
         self.submit, self.release = self._local.submit, self._local.release
         self.position, self.healthy = self._local.position, self._local.healthy
@@ -46,7 +49,7 @@ class ZeroCompute:
 
     def finetune(self, job: FinetuneJob, line: str) -> ZeroRun:
         """See `Compute`."""
-        return ZeroRun(self._runs, job, line)
+        return ZeroRun(self._runs, job, line, self._threads)
 
     def status(self) -> dict[str, float]:
         """See `Compute`."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextvars
 import logging
 import math
-import multiprocessing
 import shutil
 import tempfile
 import threading
@@ -22,17 +21,16 @@ import spaces
 import torch
 
 from gramviz.serving.runs import Runs, fresh
-from gramviz.serving.settings import processors
 from gramviz.serving.slices import END, REST, STOP, anew, as_arrays, as_tensors, packed_job, sliced
 from gramviz.serving.watching import Sight
 from gramviz.training.finetune import Ended, Event, FinetuneJob, Saved
 
 # Seconds of work in one slice: ZeroGPU ends a call after 60 unless it is asked for more, which counts on the quota.
 SLICE = 30.0
-MARGIN = (
-    15  # seconds that a slice may take besides: the process begins, networks are built, the last steps end
-)
-PACE = 0.1  # seconds that a step of an arm takes at most, by which short fine-tunes ask for less than a slice
+# Seconds that a slice may take besides: the process begins, the last step ends, and the state travels.
+MARGIN = 15
+# Seconds that a step of an arm is taken for before any was made: a short fine-tune asks for less than a slice.
+PACE = 0.1
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +44,19 @@ def asked_seconds(packed: dict[str, Any], saved: Any, wishes: str, seconds: floa
 @spaces.GPU(duration=asked_seconds)
 def lent_slice(packed: dict[str, Any], saved: Any, wishes: str, seconds: float) -> Generator[Any, None, None]:
     """`slices.sliced` on the lent GPU."""
-    if multiprocessing.parent_process() is not None:
-        torch.set_num_threads(1)  # a forked process must not wait for threads that only its parent has
+    torch.set_num_threads(1)  # a forked process must not wait for threads that only its parent has
     yield from sliced(packed, saved, wishes, seconds)
 
 
-def slice_seconds(job: FinetuneJob, step: int) -> float:
-    """Seconds of work to ask for after `step` steps: what the rest takes at the slowest, at most a slice."""
-    arms = 2 if job.control else 1
-    return min(SLICE, max(1.0, (job.config.steps - step) * arms * PACE))
+def slice_seconds(job: FinetuneJob, saved: Saved | None) -> float:
+    """Seconds of work to ask for: what the rest takes at the pace so far, at most a slice. What asks for too little
+    goes on in another one.
+    """
+    if saved is None:
+        rest = job.config.steps * PACE * (2 if job.control else 1)
+    else:
+        rest = (job.config.steps - saved.step) * float(saved.tensors["spent"]) / saved.step
+    return min(SLICE, max(1.0, rest))
 
 
 def inside(context: contextvars.Context, items: Generator[Any, None, None]) -> Generator[Any, None, None]:
@@ -73,8 +75,9 @@ def inside(context: contextvars.Context, items: Generator[Any, None, None]) -> G
 class ZeroRun:
     """A fine-tune in slices; see `Run`."""
 
-    def __init__(self, runs: Runs, job: FinetuneJob, line: str) -> None:
-        self._slices = Slices(job)
+    def __init__(self, runs: Runs, job: FinetuneJob, line: str, threads: int) -> None:
+        """threads: to compute with where no GPU is lent."""
+        self._slices = Slices(job, threads)
         self._stream = runs.open(self._slices.events, line)
         self.next = self._stream.next
 
@@ -89,7 +92,7 @@ class ZeroRun:
         return self._stream.position
 
     def pause(self) -> None:
-        """See `Run`. The GPU is given back within ten steps (`slices.SAVE`)."""
+        """See `Run`. The GPU is given back after the present step."""
         self._slices.pause()
         self._stream.pause()
 
@@ -112,9 +115,11 @@ class ZeroRun:
 class Slices:
     """The slices of one fine-tune, one after another."""
 
-    def __init__(self, job: FinetuneJob) -> None:
-        self._job = job
-        self._context = contextvars.copy_context()  # of the visitor's request
+    def __init__(self, job: FinetuneJob, threads: int) -> None:
+        self._job, self._threads = job, threads
+        # Of the visitor's request, and kept to the end: Gradio's page sends what a quota is found by with events that
+        # wait in its queue, as the one that begins a fine-tune does, and not with a click on "resume".
+        self._context = contextvars.copy_context()
         self._lock = threading.Lock()
         self._going = threading.Event()
         self._going.set()
@@ -165,21 +170,24 @@ class Slices:
         while END not in self._wished:
             # no GPU is asked for to do nothing
             lent = not refused and STOP not in self._wished
-            before = saved
+            before, ended = saved, None
             try:
+                # read to its end: to close it late would break off whoever has been lent its process by then
                 for event in self._slice(packed, saved, folder, lent=lent):
                     if isinstance(event, Saved):
                         saved = event
                     elif isinstance(event, Ended):
-                        yield replace(event, sentence=f"{event.sentence} {note}".strip())
-                        return
+                        ended = event
                     elif fresh(event, told):
                         yield event
-            except Exception:
+            except Exception as error:
                 if not lent:
                     raise
                 # what refuses a GPU, or ends its process, is Gradio's to name
-                log.warning("a lent GPU was not to be had", exc_info=True)
+                log.warning("a lent GPU was not to be had: %s: %s", type(error).__name__, error)
+            if ended is not None:
+                yield replace(ended, sentence=f"{ended.sentence} {note}".strip())
+                return
             if lent and saved is before:
                 refused = True
                 since = f"step {saved.step}" if saved else "the start"
@@ -191,10 +199,9 @@ class Slices:
     ) -> Iterator[Any]:
         """The events of one slice, on a lent GPU or on a CPU."""
         if lent:
-            step = saved.step if saved else 0
-            items = lent_slice(packed, as_arrays(saved), folder, slice_seconds(self._job, step))
+            items = lent_slice(packed, as_arrays(saved), folder, slice_seconds(self._job, saved))
             return map(as_tensors, inside(self._context, items))
-        return map(as_tensors, anew(packed, as_arrays(saved), folder, max(1, processors() - 1)))
+        return map(as_tensors, anew(packed, as_arrays(saved), folder, self._threads))
 
     def _wish(self, wish: str) -> None:
         with self._lock:

@@ -181,12 +181,14 @@ def finetune(
     resume: Saved | None = None,
     stopped: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.perf_counter,
+    saving: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
     """Run a job: Anchor first (but on resuming), then Look, Stepped and Saved in their course, Ended last.
 
     resume: go on from there; on a CPU the weights become those of an uninterrupted run, bit for bit. stopped: asked
-    before each step; True ends it with what there is. clock: seconds; time between events does not count. Closing the
-    generator stops it at once and frees everything.
+    before each step; True ends it with what there is. clock: seconds; time between events does not count. saving:
+    asked after each step; True is answered with a Saved, which else comes every `save_steps`. Closing the generator
+    stops it at once and frees everything.
     """
     configs = {TUNED: job.config}
     if job.control:
@@ -226,11 +228,12 @@ def finetune(
             if arm.diverged:
                 yield diverged(arm, arms)
                 return
-        if arms[0].step % job.save_steps == 0 and arms[0].step < job.config.steps:
+        step = arms[0].step
+        if step < job.config.steps and (step % job.save_steps == 0 or saving()):
             began = clock()
             tensors = {f"{arm.name}/{name}": value for arm in arms for name, value in arm.tensors().items()}
             spent += clock() - began
-            yield Saved(arms[0].step, {**tensors, "spent": torch.tensor(spent, dtype=torch.float64)})
+            yield Saved(step, {**tensors, "spent": torch.tensor(spent, dtype=torch.float64)})
 
 
 class Arm:

@@ -5,6 +5,7 @@ tests.serving.real_zero FOLDER` writes the weights to FOLDER/mine.safetensors an
 """
 
 import json
+import multiprocessing
 import os
 import sys
 import threading
@@ -75,7 +76,9 @@ def main(folder: Path) -> None:
         engine.theory(picture(), "tiny-plain-2000", card.name, {}).holds is not None for card in CARDS
     ]
     (folder / "seen.json").write_text(json.dumps(seen), encoding="utf-8")
-    os._exit(0)  # the forked processes wait for more work, as they do on a Space
+    for waiting in multiprocessing.active_children():
+        waiting.kill()  # for more work, as it does on a Space; it would outlive this process
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def test_settings_come_from_the_environment_and_options_come_first():
         ({}, {"finetune_queue": "1.5"}, "--finetune-queue is '1.5'"),
         ({"GRAMVIZ_FEATURE_CACHE": "0"}, {}, "feature_cache is 0; it must lie between 1 and"),
         ({}, {"metrics": "perhaps"}, "--metrics is 'perhaps'; it must be true or false"),
-        ({"GRAMVIZ_ENGINE": "steam"}, {}, "engine is 'steam'; it must be one of local, ray"),
+        ({"GRAMVIZ_ENGINE": "steam"}, {}, "engine is 'steam'; it must be one of auto, local, ray, zero"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_would_be_right(environment, options, words):

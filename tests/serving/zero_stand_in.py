@@ -39,7 +39,8 @@ class Lender:
     """Who lends. lend: how often; abort_after: items after which the process dies, once; patience: seconds that it
     may take, by those that it asked for; who: tells the visitor, where the function is called.
 
-    calls: (visitor, seconds asked for) of each; at_work: processes that run.
+    calls: (visitor, seconds asked for) of each; at_work: processes that run; broken_off: calls that were not read to
+    their end, which on a Space may break off whoever has been lent the same process by then.
     """
 
     lend: int = 99
@@ -48,6 +49,7 @@ class Lender:
     who: Callable[[], str] = VISITOR.get
     calls: list[tuple[str, float]] = field(default_factory=list)
     at_work: int = 0
+    broken_off: int = 0
 
     def module(self) -> types.ModuleType:
         """A module to stand for `spaces`."""
@@ -113,6 +115,7 @@ class Lender:
 
         taker = threading.Thread(target=take)
         taker.start()
+        item: Any = None
         try:
             while not isinstance(item := items.get(), Over):
                 if isinstance(item, BaseException):
@@ -121,6 +124,7 @@ class Lender:
             if item.error is not None:
                 raise item.error
         finally:
+            self.broken_off += not isinstance(item, Over | BaseException)
             ending.set()
             taker.join()
 

@@ -108,6 +108,14 @@ def test_going_on_from_a_saved_state_equals_an_uninterrupted_run(kind, request):
             assert equal(resumed[-1].weights[arm], weights)
 
 
+def test_a_state_is_saved_whenever_it_is_asked_for(job):
+    wanted = iter([False, True, True, False, False])
+    events = list(finetune(job, CPU, saving=lambda: next(wanted)))
+    assert [saved.step for saved in only(events, Saved)] == [2, 3]
+    resumed = list(finetune(job, CPU, only(events, Saved)[0]))
+    assert equal(resumed[-1].weights[TUNED], events[-1].weights[TUNED])
+
+
 def test_saved_states_are_copies(job):
     run = finetune(replace(job, save_steps=1), CPU)
     saved = next(event for event in run if isinstance(event, Saved))
