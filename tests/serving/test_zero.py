@@ -1,22 +1,14 @@
 """Fine-tunes on lent GPUs, over a stand-in that forks and keeps ZeroGPU's rules: the same weights, come what may."""
 
-import asyncio
 import contextvars
 import dataclasses
-import json
-import os
-import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from gradio.context import LocalContext
 
-from gramviz.checkpoints.files import load_tensors
 from gramviz.errors import ConfigError
 from gramviz.serving.backends import chosen
 from gramviz.serving.engine import Engine
@@ -24,12 +16,9 @@ from gramviz.serving.plans import Plan
 from gramviz.serving.settings import Settings
 from gramviz.serving.tuning import Finished, Frame, TuneRequest
 from gramviz.training.finetune import Saved
-from gramviz.ui.tuner import plan_values
 from gramviz.vit.images import picture_from_array
-from tests.load.http import Pages, Visitor
 from tests.serving.zero_stand_in import VISITOR, Lender
-from tests.stores import add_heads, make_store
-from tests.ui.live import serving
+from tests.stores import make_store
 
 PLAN = Plan(start="tiny-plain-2000", teacher="tiny-trunk-300", images="picture", steps=24, batch=2, rate=1e-3)
 OURS = ("gramviz.serving.zero_compute", "gramviz.serving.zero_finetune")
@@ -216,22 +205,6 @@ def test_a_gpu_that_is_taken_back_later_costs_no_step_that_was_saved(lender, mak
     assert equal(weights(engine), reference)
 
 
-async def tune_over_http(address):
-    """A visitor's session, and the last that they are told of a fine-tune."""
-    async with Visitor(Pages.read(address)) as visitor:
-        choice = visitor.choice([PLAN.start], sample="coffee", patches=14)
-        told = [value async for value in visitor.tune(choice, plan_values(PLAN))]
-        return visitor.session, told[-1]
-
-
-def test_the_quota_is_that_of_whose_request_it_is(lender, make, tmp_path):
-    lender.who = lambda: LocalContext.request.get(None).session_hash  # where `spaces` looks for it
-    with serving(make(), tmp_path / "files") as address, ThreadPoolExecutor(1) as apart:
-        session, last = apart.submit(asyncio.run, tune_over_http(address)).result()
-    assert last["finished"]["sentence"] == "Finished all 24 steps."
-    assert [visitor for visitor, _ in lender.calls] == [session]
-
-
 def test_who_leaves_gives_the_gpu_back(lender, make):
     engine = make()
     updates = tuned(engine, steps=500)
@@ -268,32 +241,3 @@ def test_a_space_says_where_it_runs(make, monkeypatch):
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     with pytest.raises(ConfigError, match="spaces is not installed"):
         make()
-
-
-def test_over_the_real_package_it_is_the_same(make, tmp_path):
-    """Its own forks, queues and patched torch; only its device API is a stub, and no GPU is there to be taken."""
-    pytest.importorskip("spaces")
-    folder = tmp_path / "real"
-    with (tmp_path / "log").open("w") as log:
-        root = Path(__file__).resolve().parents[2]
-        command = [sys.executable, "-m", "tests.serving.real_zero", str(folder)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
-        run = subprocess.run(command, cwd=root, env=environment, stdout=log, stderr=log, timeout=300)
-    assert run.returncode == 0, (tmp_path / "log").read_text()[-3000:]
-    seen = json.loads((folder / "seen.json").read_text())
-    assert (seen["engine"], seen["patched"]) == ("ZeroCompute", True)
-    assert (seen["sentence"], seen["steps"]) == ("Finished all 24 steps.", list(range(1, 25)))
-    # a slice for each step, and one process for all: a worker that is idle is used again
-    assert seen["calls"] == [
-        "/startup-report",
-        "/schedule",
-        "/allow",
-        "/release",
-        *["/schedule", "/release"] * 23,
-    ]
-    assert all("durationSeconds=15" in path for path in seen["asked"])
-    assert (seen["views"], all(seen["cards"])) == (4, True)
-    engine = make("local")
-    add_heads(tmp_path, "tiny-plain-2000")
-    list(engine.finetune(request(), "ann"))
-    assert equal(load_tensors(folder / "mine.safetensors")[0], weights(engine))

@@ -37,7 +37,7 @@ class RefusedError(Exception):
 @dataclass
 class Lender:
     """Who lends. lend: how often; abort_after: items after which the process dies, once; patience: seconds that it
-    may take, by those that it asked for; who: tells the visitor, where the function is called.
+    may take, by those that it asked for.
 
     calls: (visitor, seconds asked for) of each; at_work: processes that run; broken_off: calls that were not read to
     their end, which on a Space may break off whoever has been lent the same process by then.
@@ -46,7 +46,6 @@ class Lender:
     lend: int = 99
     abort_after: int | None = None
     patience: Callable[[float], float] = float
-    who: Callable[[], str] = VISITOR.get
     calls: list[tuple[str, float]] = field(default_factory=list)
     at_work: int = 0
     broken_off: int = 0
@@ -71,7 +70,7 @@ class Lender:
                 assert getattr(sys.modules[task.__module__], task.__name__) is call
                 assert not torch.cuda.is_initialized(), "the page's process may not touch a GPU"
                 seconds = duration(*args)
-                self.calls.append((self.who(), seconds))
+                self.calls.append((VISITOR.get(), seconds))
                 if len(self.calls) > self.lend:
                     raise RefusedError("You have exceeded your GPU quota")
                 yield from self._forked(task, strictly(args), self.patience(seconds))
