@@ -16,7 +16,7 @@ from gramviz.ui.adder import Wish, changed_value, failed_value, fetching_value, 
 from gramviz.ui.files import Files
 from gramviz.ui.panels.explore import UNEXPECTED, visitor_of
 
-AT_ONCE = 2  # downloads and readings side by side: each holds a model in memory
+AT_ONCE = 4  # side by side: each may hold a model in memory
 MIB = 2**20
 
 log = logging.getLogger(__name__)
