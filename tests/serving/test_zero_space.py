@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
@@ -153,9 +154,13 @@ def test_fine_tunes_on_a_space_are_the_local_ones_whether_a_gpu_is_lent_or_not(t
         }
         with started(tmp_path, ["tests.serving.zero_space"], **environment) as service:
             pages = Pages.read(service.address)
-            ends = {name: asyncio.run(tuned(pages, name)) for name in ("ann", "ben", "poor")}
-            lent = len(api.calls)
-            views, findings = asyncio.run(looked(pages))
+            with ThreadPoolExecutor(1) as apart:  # where no other test has left a loop running
+                asked = {
+                    name: apart.submit(asyncio.run, tuned(pages, name)) for name in ("ann", "ben", "poor")
+                }
+                ends = {name: one.result() for name, one in asked.items()}
+                lent = len(api.calls)
+                views, findings = apart.submit(asyncio.run, looked(pages)).result()
             health = httpx.get(f"{service.address}healthz", timeout=30).json()
             numbers = service.numbers()
             log = service.log.read_text(encoding="utf-8")
