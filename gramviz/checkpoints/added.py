@@ -91,11 +91,15 @@ def network_of(content: bytes, what: str) -> NetworkConfig:
         raise CheckpointError(f"{what} cannot be shown: {error}") from error
 
 
-def read_source(path: Path, architecture: str | None = None, most: int = MOST_WEIGHTS) -> Source:
+def read_source(
+    path: Path, architecture: str | None = None, most: int = MOST_WEIGHTS, config: Path | None = None
+) -> Source:
     """What is in a folder (`config.json` and `model.safetensors`), in a safetensors file, whose architecture is
     beside it in `config.json` or given, or in a zip of both, as fine-tunes are taken home.
 
-    most: bytes of the weights. Raises CheckpointError where something is missing or too large.
+    most: bytes of the weights; config: the `config.json` of a file, where it is not beside it.
+
+    Raises CheckpointError where something is missing or too large.
     """
     if path.suffix == ".zip" and path.is_file():
         return _unzipped(path, architecture, most)
@@ -107,7 +111,7 @@ def read_source(path: Path, architecture: str | None = None, most: int = MOST_WE
             f"{weights.name!r} is no safetensors file; pickled weights can run code and are never opened."
         )
     check_size(weights.stat().st_size, most)
-    beside = weights.parent / CONFIG
+    beside = config or weights.parent / CONFIG
     content = _start_of(beside) if architecture is None and beside.is_file() else None
     name = path.resolve().name.removesuffix(".safetensors")
     return Source(name, described(content, architecture, weights.name), weights)
@@ -139,11 +143,11 @@ def read_run(folder: Path, architecture: str | None = None) -> tuple[tuple[int, 
     return tuple((step, Source(f"{folder.name}, step {step}", config, path)) for step, path in found)
 
 
-def check_size(nbytes: int, most: int) -> None:
+def check_size(nbytes: int, most: int, what: str = "The weights have") -> None:
     """CheckpointError where a file has more than `most` bytes."""
     if nbytes > most:
         raise CheckpointError(
-            f"The weights have {nbytes / 2**20:,.1f} MiB or more; at most {most / 2**20:,.0f} MiB are taken here."
+            f"{what} {nbytes / 2**20:,.1f} MiB or more; at most {most / 2**20:,.0f} MiB are taken here."
         )
 
 
@@ -352,7 +356,7 @@ def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes | None:
         return None
     with archive.open(name) as file:
         content = file.read(most + 1)
-    check_size(len(content), most)
+    check_size(len(content), most, f"{name} in the archive has")
     return content
 
 

@@ -19,6 +19,7 @@ from gramviz.serving.cache import ByteCache
 from gramviz.serving.monitoring import Monitor
 from gramviz.serving.scheduler import Scheduler
 from gramviz.serving.settings import Settings, choose_device, processors
+from gramviz.serving.streams import StreamRun
 from gramviz.serving.tasks import Task
 from gramviz.serving.watching import Sight, watched
 from gramviz.serving.workshop import Workshop, is_device_loss
@@ -169,26 +170,14 @@ class LocalCompute:
         self._scheduler.close()
 
 
-class LocalRun:
+class LocalRun(StreamRun):
     """A fine-tune on the scheduler's thread, step by step between inference."""
 
     def __init__(self, scheduler: Scheduler, workshop: Workshop, job: FinetuneJob, line: str) -> None:
         self._stopped = False
-        self._stream = scheduler.stream(partial(surviving, workshop, job, lambda: self._stopped), line=line)
-        self.next = self._stream.next
-        self.resume = self._stream.resume
-        self.pause = self._stream.pause
-        self.close = self._stream.close
-
-    @property
-    def ended(self) -> bool:
-        """See `Run`."""
-        return self._stream.ended
-
-    @property
-    def position(self) -> int:
-        """See `Run`."""
-        return self._stream.position
+        super().__init__(
+            scheduler.stream(partial(surviving, workshop, job, lambda: self._stopped), line=line)
+        )
 
     def stop(self) -> None:
         """See `Run`."""

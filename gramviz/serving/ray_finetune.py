@@ -17,6 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 from gramviz.errors import BusyError
 from gramviz.serving.cluster import Cluster
 from gramviz.serving.runs import Runs, fresh
+from gramviz.serving.streams import StreamRun
 from gramviz.serving.watching import Sight
 from gramviz.training.finetune import Ended, Event, FinetuneJob, Saved
 
@@ -27,7 +28,7 @@ LOSSES = 3
 log = logging.getLogger(__name__)
 
 
-class RayRun:
+class RayRun(StreamRun):
     """A fine-tune on the cluster; see `Run`."""
 
     def __init__(
@@ -35,20 +36,7 @@ class RayRun:
     ) -> None:
         """moved: is called whenever a machine was lost and another takes the fine-tune up."""
         self._remote = Remote(cluster, job, moved)
-        self._stream = runs.open(self._remote.events, line)
-        self.next = self._stream.next
-        self.resume = self._stream.resume
-        self.pause = self._stream.pause
-
-    @property
-    def ended(self) -> bool:
-        """See `Run`."""
-        return self._stream.ended
-
-    @property
-    def position(self) -> int:
-        """See `Run`."""
-        return self._stream.position
+        super().__init__(runs.open(self._remote.events, line))
 
     def stop(self) -> None:
         """See `Run`."""

@@ -113,6 +113,36 @@ class Stream(Generic[T]):
         return self._items.popleft()
 
 
+class StreamRun:
+    """As much of `compute.Run` as the stream itself does: of every fine-tune that is read from one."""
+
+    def __init__(self, stream: Stream[Any]) -> None:
+        self._stream = stream
+        self.next = stream.next
+
+    @property
+    def ended(self) -> bool:
+        """See `Run`."""
+        return self._stream.ended
+
+    @property
+    def position(self) -> int:
+        """See `Run`."""
+        return self._stream.position
+
+    def pause(self) -> None:
+        """See `Run`."""
+        self._stream.pause()
+
+    def resume(self) -> None:
+        """See `Run`."""
+        self._stream.resume()
+
+    def close(self) -> None:
+        """See `Run`."""
+        self._stream.close()
+
+
 class Streams:
     """The streams that run, at most `room` at once, and those that wait for a place."""
 

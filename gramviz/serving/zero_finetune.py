@@ -22,6 +22,7 @@ import torch
 
 from gramviz.serving.runs import Runs, fresh
 from gramviz.serving.slices import END, REST, STOP, anew, as_arrays, as_tensors, packed_job, sliced
+from gramviz.serving.streams import StreamRun
 from gramviz.serving.watching import Sight
 from gramviz.training.finetune import Ended, Event, FinetuneJob, Saved
 
@@ -72,34 +73,23 @@ def inside(context: contextvars.Context, items: Generator[Any, None, None]) -> G
         context.run(items.close)
 
 
-class ZeroRun:
+class ZeroRun(StreamRun):
     """A fine-tune in slices; see `Run`."""
 
     def __init__(self, runs: Runs, job: FinetuneJob, line: str, threads: int) -> None:
         """threads: to compute with where no GPU is lent."""
         self._slices = Slices(job, threads)
-        self._stream = runs.open(self._slices.events, line)
-        self.next = self._stream.next
-
-    @property
-    def ended(self) -> bool:
-        """See `Run`."""
-        return self._stream.ended
-
-    @property
-    def position(self) -> int:
-        """See `Run`."""
-        return self._stream.position
+        super().__init__(runs.open(self._slices.events, line))
 
     def pause(self) -> None:
         """See `Run`. The GPU is given back after the present step."""
         self._slices.pause()
-        self._stream.pause()
+        super().pause()
 
     def resume(self) -> None:
         """See `Run`."""
         self._slices.resume()
-        self._stream.resume()
+        super().resume()
 
     def stop(self) -> None:
         """See `Run`."""
@@ -109,7 +99,7 @@ class ZeroRun:
     def close(self) -> None:
         """See `Run`."""
         self._slices.close()
-        self._stream.close()
+        super().close()
 
 
 class Slices:
@@ -166,10 +156,10 @@ class Slices:
         packed = packed_job(self._job)
         saved: Saved | None = None
         told: dict[tuple[type, str], int] = {}
-        refused, note = False, ""
+        note = ""  # why no GPU is asked for any more
         while END not in self._wished:
             # no GPU is asked for to do nothing
-            lent = not refused and STOP not in self._wished
+            lent = not note and STOP not in self._wished
             before, ended = saved, None
             try:
                 # read to its end: to close it late would break off whoever has been lent its process by then
@@ -189,7 +179,6 @@ class Slices:
                 yield replace(ended, sentence=f"{ended.sentence} {note}".strip())
                 return
             if lent and saved is before:
-                refused = True
                 since = f"step {saved.step}" if saved else "the start"
                 note = f"ZeroGPU lent no GPU, or took it back; from {since} on it was computed on a CPU."
             self._going.wait()

@@ -3,18 +3,18 @@
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
-from gramviz.checkpoints.added import Source, described, read_source
+from gramviz.checkpoints.added import read_source
 from gramviz.checkpoints.manifest import CheckpointInfo
-from gramviz.checkpoints.own import OWN
 from gramviz.errors import GramvizError
 from gramviz.serving.engine import Engine
 from gramviz.ui.adder import Wish, changed_value, failed_value, fetching_value, offer_value
 from gramviz.ui.files import Files
-from gramviz.ui.panels.explore import UNEXPECTED, visitor_of
+from gramviz.ui.panels.explore import UNEXPECTED, own_of, visitor_of
 
 AT_ONCE = 4  # side by side: each may hold a model in memory
 MIB = 2**20
@@ -49,16 +49,16 @@ def adding(engine: Engine, data: Any, files: Files, visitor: str) -> Iterator[di
         elif wish.action == "fetch":
             for found in engine.fetch_model(visitor, wish.name):
                 yield (
-                    changed_value(token, own(engine, visitor), found.run)
+                    changed_value(token, own_of(engine, visitor), found.run)
                     if isinstance(found, CheckpointInfo)
                     else fetching_value(token, *found)
                 )
         elif wish.action == "file":
             info = taken(engine, wish, visitor)
-            yield changed_value(token, own(engine, visitor), info.run)
+            yield changed_value(token, own_of(engine, visitor), info.run)
         else:
             engine.forget(visitor, wish.name)
-            yield changed_value(token, own(engine, visitor))
+            yield changed_value(token, own_of(engine, visitor))
     except GramvizError as error:
         yield failed_value(token, str(error))
     except Exception:
@@ -72,19 +72,10 @@ def taken(engine: Engine, wish: Wish, visitor: str) -> CheckpointInfo:
     try:
         most = engine.settings.model_mib * MIB
         name = re.sub(r"\.(safetensors|zip)$", "", wish.name, flags=re.IGNORECASE) or "model"
-        if wish.config is not None and wish.weights.suffix == ".safetensors":
-            content = wish.config.read_bytes()
-            source = Source(name, described(content, wish.architecture, name), wish.weights)
-        else:
-            found = read_source(wish.weights, wish.architecture, most)
-            source = Source(name, found.config, found.weights)
+        found = read_source(wish.weights, wish.architecture, most, wish.config)
+        source = replace(found, name=name)
         return engine.add_model(visitor, source, licence="", title=f"{name}: a model that you brought.")
     finally:
         for path in (wish.weights, wish.config):
             if path is not None:
                 path.unlink(missing_ok=True)
-
-
-def own(engine: Engine, visitor: str) -> list[CheckpointInfo]:
-    """All that is a visitor's own."""
-    return [info for info in engine.checkpoints(visitor) if info.id.startswith(OWN)]

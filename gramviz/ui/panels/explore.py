@@ -10,6 +10,8 @@ from typing import Any
 
 import gradio as gr
 
+from gramviz.checkpoints.manifest import CheckpointInfo
+from gramviz.checkpoints.own import OWN
 from gramviz.errors import GramvizError
 from gramviz.serving.engine import Engine
 from gramviz.serving.tuning import Waiting
@@ -50,6 +52,11 @@ def explore_panel(page: gr.Blocks, engine: Engine, files: Files, choice: gr.HTML
 def visitor_of(request: gr.Request | None) -> str:
     """The name under which a visitor is known while their page is open; "" for a program without one."""
     return str(getattr(request, "session_hash", None) or "")
+
+
+def own_of(engine: Engine, visitor: str) -> list[CheckpointInfo]:
+    """All that is a visitor's own."""
+    return [info for info in engine.checkpoints(visitor) if info.id.startswith(OWN)]
 
 
 def comparisons(engine: Engine, value: Any, files: Files, visitor: str = "") -> Iterator[dict[str, Any]]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import gradio as gr
 
-from gramviz.checkpoints.own import OWN
 from gramviz.data.bundles import read_bundle
 from gramviz.errors import GramvizError, InputError
 from gramviz.serving.dials import MOST_IMAGES
@@ -19,7 +18,7 @@ from gramviz.serving.engine import Engine
 from gramviz.serving.tuning import Finished, Frame, TuneRequest
 from gramviz.ui.chooser import Request
 from gramviz.ui.files import Files
-from gramviz.ui.panels.explore import UNEXPECTED, visitor_of
+from gramviz.ui.panels.explore import UNEXPECTED, own_of, visitor_of
 from gramviz.ui.tuner import INCOMPLETE, Progress, Wish, listed, looks_config, replies, tuner
 from gramviz.vit.images import grid_for
 
@@ -86,8 +85,7 @@ def tuned(engine: Engine, value: Any, data: Any, visitor: str, files: Files) -> 
         progress = Progress(token, {"image": image, "width": width, "height": height}, notes)
         yield progress.as_value()
         for update in engine.finetune(request, visitor):
-            mine = engine.checkpoints(visitor) if isinstance(update, Finished) else ()
-            progress = progress.after(update, [info for info in mine if info.id.startswith(OWN)])
+            progress = progress.after(update, own_of(engine, visitor) if isinstance(update, Finished) else ())
             yield progress.as_value()
             if isinstance(update, Frame) and progress.frame is not None:
                 progress = replace(progress, frame={**progress.frame, "looks": {}})
@@ -113,7 +111,7 @@ def handled(engine: Engine, data: Any, visitor: str, files: Files) -> dict[str, 
             told["file"] = files.put(content, name)
         elif action == "forget":
             engine.forget(visitor, str(data.get("id")))
-            told["own"] = [listed(i) for i in engine.checkpoints(visitor) if i.id.startswith(OWN)]
+            told["own"] = [listed(info) for info in own_of(engine, visitor)]
         else:
             raise InputError(INCOMPLETE)
     except GramvizError as error:

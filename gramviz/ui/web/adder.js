@@ -94,8 +94,7 @@ function showListed() {
 hub.elements.listed.replaceChildren(...config.zoo.map(({ name, title }) => new Option(title + " (" + name + ")", name)));
 find("#gv-architectures").replaceChildren(...config.architectures.map((name) => new Option(name)));
 find(".gv-other").hidden = config.fetch !== "any";
-hub.hidden = config.fetch === "none" || !config.mostMiB;
-own.hidden = !config.mostMiB;
+hub.hidden = config.fetch === "none";
 root.hidden = !config.mostMiB;
 setText(find(".gv-file-hint"), "Safetensors of a vision transformer that timm knows, at most " + config.mostMiB + " MiB, with the config.json that names it; or the zip of a fine-tune.");
 showListed();
